@@ -1,0 +1,1 @@
+"""The one command, `audience-relay`: here everything is put together."""

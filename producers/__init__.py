@@ -1,0 +1,1 @@
+"""How events come in: source events are read, routed and appended to lanes."""

@@ -1,0 +1,85 @@
+"""What producers and workers agree on: a change, the lane it waits in, and the form it has in Redis.
+
+A lane holds *values*: the change's Redis time in milliseconds (13 digits, put there by the append script),
+then the change as a JSON array whose first element is the version of this form.
+"""
+
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+IdentifierType = Literal["email", "device"]
+Property = str | int | float | bool
+
+STAMP_DIGITS: Final = 13
+
+
+class Identifier(NamedTuple):
+    """One handle of a person. `value` is normalised: an email is trimmed and lower-cased, or a SHA-256 in hex."""
+
+    type: IdentifierType
+    value: str
+
+    def __repr__(self) -> str:
+        return f"Identifier({self.type})"
+
+
+class Change(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, tag=1):
+    """One person enters or leaves one audience at one destination.
+
+    `occurred_at` is in milliseconds since the epoch. Its `repr` leaves the person out, so a change may
+    appear in a log line or a traceback.
+    """
+
+    entered: bool
+    occurred_at: int
+    identifiers: tuple[Identifier, ...]
+    message_id: str = ""
+    audience_name: str = ""
+    properties: dict[str, Property] = {}
+
+    def __repr__(self) -> str:
+        direction = "enters" if self.entered else "leaves"
+        return f"Change({direction} at {self.occurred_at}, {len(self.identifiers)} identifiers)"
+
+
+class LaneKey(NamedTuple):
+    """Names a lane: the audience as the vendor knows it, at one destination.
+
+    >>> LaneKey("criteo-shop", "vip/buyers").member
+    '0/vip/buyers'
+    """
+
+    destination: str
+    audience: str
+    shard: int = 0
+
+    @property
+    def member(self) -> str:
+        """The lane's name inside its destination's keys."""
+        return f"{self.shard}/{self.audience}"
+
+    @classmethod
+    def from_member(cls, destination: str, member: str) -> "LaneKey":
+        shard, _, audience = member.partition("/")
+        return cls(destination, audience, int(shard))
+
+
+class Waiting(NamedTuple):
+    """A change as it lies in its lane: `stamp` is the Redis time of its arrival, in milliseconds."""
+
+    stamp: int
+    change: Change
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Change)
+
+
+def encode(change: Change) -> bytes:
+    return _encoder.encode(change)
+
+
+def decode(value: bytes) -> Waiting:
+    """Read one value of a lane. Raises `msgspec.DecodeError` when it was written by a newer release."""
+    return Waiting(int(value[:STAMP_DIGITS]), _decoder.decode(value[STAMP_DIGITS:]))

@@ -1,0 +1,291 @@
+"""What a destination is: settings that say which events it wants, and a conversation that delivers a batch.
+
+A destination is pure. It is given a folded batch, *yields* requests, is sent the responses and returns a
+receipt; `worker.delivery` does the sending. Requests and responses are plain values of our own, so that
+producers may import the settings without an HTTP client and tests need no network.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
+
+import msgspec
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+
+from worker.contract import Identifier, IdentifierType, LaneKey, Property
+from worker.errors import NeedsPerson, Refused, Throttled, TooLarge, TryLater
+
+# ── What the operator writes, and what producers read ────────────────────────────────────────────
+
+
+class Frozen(BaseModel):
+    """A part of the configuration: unknown keys are mistakes, values never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class BatchSettings(Frozen):
+    """When a lane is due: it holds `max_changes`, or its head waits for `max_age_seconds`."""
+
+    max_changes: Annotated[int, Field(ge=1)]
+    max_age_seconds: Annotated[float, Field(ge=0)] = 60.0
+
+
+class Reading(NamedTuple):
+    """What a destination wants of a source event. Facts for producers; they hold no destination code."""
+
+    identifiers: tuple[IdentifierType, ...]
+    """The types it can use; a change carries all that the event has of them."""
+    audience: str = "audience_key"
+    """Where the vendor's name for the audience stands: `audience_key` (as read from the event), or a path."""
+    audience_names: Mapping[str, str] | None = None
+    """From that value to the vendor's name; None: the value is the name. An audience not listed is refused."""
+    fallback_to_key: bool = False
+    """Whether the audience key serves where `audience` finds nothing."""
+    labelled: bool = False
+    """Whether the change carries the audience key as `audience_name`, beside the lane's audience."""
+    raw_email: bool = False
+    """Whether an email that is hashed already is useless here."""
+    properties: tuple["PropertyReading", ...] = ()
+
+
+class PropertyReading(NamedTuple):
+    """One profile property: its name at the vendor, its type and the paths where it may stand."""
+
+    name: str
+    type: Literal["STRING", "NUMBER", "BOOLEAN", "DATE"]
+    paths: tuple[str, ...]
+
+
+def _http_url(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("must begin with http:// or https://")
+    return url.rstrip("/")
+
+
+ApiUrl = Annotated[str, AfterValidator(_http_url)]
+Secret = Annotated[SecretStr, Field(min_length=1)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class DestinationSettings(Frozen):
+    """What every kind of destination has; a kind adds its own keys and its `kind`."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
+    kind: str
+    audiences: tuple[Text, ...] = ("*",)
+    max_in_flight: Annotated[int, Field(ge=1)] = 2
+    settle_seconds: Annotated[float, Field(ge=0)] = 20.0
+    max_waiting: Annotated[int, Field(ge=1)] = 10_000_000
+    api_url: ApiUrl
+    batch: BatchSettings
+
+    def reading(self) -> Reading:
+        """What producers take from a source event for this destination."""
+        raise NotImplementedError
+
+    def target(self) -> tuple[str, ...]:
+        """What it writes to, as far as the configuration tells; two destinations may not share one."""
+        raise NotImplementedError
+
+
+# ── Credentials ──────────────────────────────────────────────────────────────────────────────────
+
+
+class Rate(NamedTuple):
+    """At most `calls` requests in any `seconds`."""
+
+    calls: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Whom we are at the vendor. With a `token_url`: OAuth client credentials; without: `secret` is the token."""
+
+    api_url: str
+    client_id: str
+    secret: SecretStr
+    token_url: str | None = None
+    rate: Rate | None = None
+
+    @property
+    def id(self) -> str:
+        """Names the credential in Redis; destinations with the same API and client id share it."""
+        client = self.client_id or self.secret.get_secret_value()
+        return hashlib.sha256(f"{self.api_url}\0{client}".encode()).hexdigest()[:16]
+
+
+# ── What goes over the wire ──────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, complete but for its credentials."""
+
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    url: str
+    content: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def json(cls, method: Literal["POST", "PATCH", "DELETE"], url: str, body: object) -> "Request":
+        headers = {"content-type": "application/json", "accept": "application/json"}
+        return cls(method, url, msgspec.json.encode(body), headers)
+
+    @classmethod
+    def get(cls, url: str) -> "Request":
+        return cls("GET", url, headers={"accept": "application/json"})
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole answer. `headers` have lower-case names."""
+
+    status: int
+    content: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def json(self) -> dict[str, Any]:
+        """The answer as a JSON object. Raises `TryLater` for anything else: a proxy spoke, or a part is missing."""
+        try:
+            answer = msgspec.json.decode(self.content)
+        except msgspec.DecodeError:
+            raise TryLater("malformed answer", f"HTTP {self.status} without JSON") from None
+        if not isinstance(answer, dict):
+            raise TryLater("malformed answer", f"HTTP {self.status} with JSON that is no object")
+        return answer
+
+    def json_or_empty(self) -> dict[str, Any]:
+        """Like `json`, for error bodies, which may be anything."""
+        try:
+            return self.json()
+        except TryLater:
+            return {}
+
+
+# ── A batch and what became of it ────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is sent for one change: those of its identifiers for which it is the newest, in the vendor's form."""
+
+    position: int
+    """The change's place in its batch."""
+    identifiers: tuple[Identifier, ...]
+    properties: Mapping[str, Property] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedBatch:
+    """Removes and adds of one lane. No identifier stands in both, or twice in one."""
+
+    lane: LaneKey
+    removes: tuple[Entry, ...]
+    adds: tuple[Entry, ...]
+    audience_name: str = ""
+
+    def __len__(self) -> int:
+        return len(self.removes) + len(self.adds)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the vendor said of a batch it took. All that is not refused counts as delivered."""
+
+    refused: Mapping[Identifier, str] = field(default_factory=dict)
+    """Identifiers in the vendor's form, with the vendor's reason."""
+    invalid_unnamed: int = 0
+    """How many more the vendor called invalid without naming them."""
+
+
+Conversation = Generator[Request, Response, Receipt]
+Probe = Generator[Request, Response, str]
+"""Like a conversation, to try the credentials; returns what it found, for a person."""
+Notes = MutableMapping[str, str]
+"""What a destination keeps between batches (an audience's id, say). The driver saves it after every step."""
+
+
+class Destination(ABC):
+    """One configured destination. Pure: no method reads a clock, a socket or a file."""
+
+    Settings: ClassVar[type[DestinationSettings]]
+    max_changes: ClassVar[int]
+    """The most changes that one request of this kind can carry."""
+    max_bytes: ClassVar[int] = 8_000_000
+    """The most bytes of waiting changes that a batch may hold, so that a request stays within the vendor's size."""
+
+    @property
+    @abstractmethod
+    def credential(self) -> Credential:
+        """Whom to be when sending."""
+
+    @abstractmethod
+    def vendor_form(self, identifier: Identifier) -> Identifier:
+        """The identifier as the vendor holds it (hashed, say). Folding compares these."""
+
+    @abstractmethod
+    def note_keys(self, lane: LaneKey) -> tuple[str, ...]:
+        """The notes that a conversation about this lane reads or writes."""
+
+    @abstractmethod
+    def converse(self, batch: FoldedBatch, notes: Notes) -> Conversation:
+        """Deliver a batch that is not empty: removes first, then adds.
+
+        May be stopped at any `yield` and started anew with the same or more changes. Raises `DeliveryError`.
+        """
+
+    @abstractmethod
+    def requests_at_most(self, lane: LaneKey, notes: Notes) -> int:
+        """How many requests `converse` may make, token requests aside: so many permits are taken beforehand."""
+
+    @abstractmethod
+    def probe(self) -> Probe:
+        """Try the credentials and the account without changing anything. Raises `DeliveryError`."""
+
+
+# ── Reading an answer's status ───────────────────────────────────────────────────────────────────
+
+_STATUS: Final = {
+    401: NeedsPerson("credentials refused", "the API refused a new token; check the client id, its secret and rights"),
+    403: NeedsPerson("forbidden", "the credentials may not do this; check scope, consent and the account or advertiser"),
+    410: NeedsPerson("API version gone", "the vendor has ended this version of its API; set a newer api_version"),
+    413: TooLarge("request too large"),
+}
+
+
+def expect_success(response: Response) -> None:
+    """Return for a 2xx; for anything else raise what the status alone tells.
+
+    429 waits as `Retry-After` says. A 4xx that no rule of the destination explained is the content's fault.
+    """
+    status = response.status
+    if 200 <= status < 300:  # noqa: PLR2004 - the classes of HTTP
+        return
+    if status in _STATUS:
+        found = _STATUS[status]
+        raise type(found)(found.reason, found.detail)
+    if status == 429:  # noqa: PLR2004 - Too Many Requests
+        raise Throttled("rate limited", "HTTP 429", retry_after=_retry_after(response))
+    if status in {408, 425} or status >= 500:  # noqa: PLR2004 - the classes of HTTP
+        raise TryLater("vendor unavailable", f"HTTP {status}")
+    if 300 <= status < 400:  # noqa: PLR2004 - the classes of HTTP
+        raise NeedsPerson("redirected", f"HTTP {status}: api_url points to a place that moved")
+    raise Refused("refused", f"HTTP {status}")
+
+
+def _retry_after(response: Response) -> float | None:
+    value = response.headers.get("retry-after", "")
+    return float(value) if value.isdigit() else None
+
+
+def sha256_hex(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_sha256(text: str) -> bool:
+    """Whether the text is a SHA-256 in lower-case hex, hence an email that was hashed before it came."""
+    return len(text) == 64 and all(char in "0123456789abcdef" for char in text)  # noqa: PLR2004 - its length

@@ -1,0 +1,82 @@
+"""What can go wrong, as instructions.
+
+    RelayError
+    ├── ConfigurationError      the operator's file is wrong: every mistake with its place
+    ├── StoreError              Redis could not do it; nothing is lost, repeat later
+    │   ├── StoreUnavailable        away, restarting, or a replica
+    │   └── StoreFull               at its memory limit, or a destination at `max_waiting`
+    ├── LeaseLost               somebody else has the lane now: stop, change nothing
+    └── DeliveryError           what a conversation orders for its batch
+        ├── TryLater                hold the lane (after an unknown outcome: at least `settle_seconds`)
+        │   └── Throttled               hold everything of the credential
+        ├── NeedsPerson             hold the destination until somebody has acted
+        ├── TooLarge                send a shorter head, and remember the size
+        └── Refused                 the vendor will never take this content: isolate and bury it
+
+Outcomes of single changes are values in a `Receipt`, never exceptions. No text of these errors holds an
+identifier or a secret.
+"""
+
+
+class RelayError(Exception):
+    """Anything this project raises on purpose."""
+
+
+class ConfigurationError(RelayError):
+    """The configuration cannot be used. `mistakes` has one line for each thing to mend."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+class StoreError(RelayError):
+    """Redis did not do what was asked. The call may be repeated."""
+
+
+class StoreUnavailable(StoreError):
+    """Redis cannot be reached or cannot take writes now."""
+
+
+class StoreFull(StoreError):
+    """There is no room for more changes; draining goes on. Repeat when there is."""
+
+
+class LeaseLost(RelayError):
+    """The lane's lease is no longer ours."""
+
+
+class DeliveryError(RelayError):
+    """A batch was not delivered. `reason` is short and constant, for status, counters and logs."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class TryLater(DeliveryError):
+    """A passing fault. `outcome_unknown`: the vendor may yet apply what was sent."""
+
+    def __init__(
+        self, reason: str, detail: str = "", *, retry_after: float | None = None, outcome_unknown: bool = False
+    ) -> None:
+        super().__init__(reason, detail)
+        self.retry_after = retry_after
+        self.outcome_unknown = outcome_unknown
+
+
+class Throttled(TryLater):
+    """The vendor's rate limit: nobody may use the credential for `retry_after` seconds."""
+
+
+class NeedsPerson(DeliveryError):
+    """Only somebody with access to the vendor or to the configuration can mend this; `detail` says how."""
+
+
+class TooLarge(DeliveryError):
+    """The request was larger than the vendor takes."""
+
+
+class Refused(DeliveryError):
+    """The vendor refused the content of the request for good."""
