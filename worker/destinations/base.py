@@ -90,6 +90,13 @@ class DestinationSettings(Frozen):
         """What it writes to, as far as the configuration tells; two destinations may not share one."""
         raise NotImplementedError
 
+    def conflicts_with(self, other: "DestinationSettings") -> str | None:
+        """Why the two may not stand in one configuration, and what to mend; None if they may.
+
+        That two destinations may not write the same audience is seen without this.
+        """
+        return None
+
 
 # ── Credentials ──────────────────────────────────────────────────────────────────────────────────
 
