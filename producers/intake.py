@@ -1,0 +1,185 @@
+"""How source events get into lanes: parse, route, append.
+
+When a call returns, the store has every change, and the caller may forget the source events. When it raises,
+some may be there: bring all of them again, doing so is harmless.
+"""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import Any, Final, Protocol
+from uuid import uuid4
+
+from producers.routing import Routed, Router
+from producers.segment import MAX_EVENT_BYTES, RawEvent, Reason, Refusal, parse
+from worker.contract import Change, LaneKey
+from worker.errors import StoreUnavailable
+
+MAX_CHANGES: Final = 1_000
+"""The most changes in one `append`."""
+CHUNK_EVENTS: Final = 5_000
+"""How many source events are read before their changes are appended."""
+CHUNK_MS: Final = 1_000
+"""How long source events may trickle in before those that came are appended."""
+WAITS: Final = (0.1, 0.3, 1.0, 3.0)
+"""Seconds before each repetition when the store is away."""
+
+Line = tuple[int, RawEvent]
+"""A source event and its number, for whoever asks which one was refused."""
+OnRefused = Callable[[int, Reason], None]
+
+
+class Store(Protocol):
+    """Where changes wait."""
+
+    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> None:
+        """Add the changes to the tail of the lane, in order, or raise `StoreUnavailable` or `StoreFull`.
+
+        May be repeated with the same `chunk_id` for ten minutes: the changes are then there once. At most
+        1,000 changes.
+        """
+
+    def count_refused(self, reasons: Mapping[str, int]) -> None:
+        """Add to the counts of what was refused, by reason. Raises `StoreUnavailable` or `StoreFull`."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of source events: `read = accepted + refused`, and the changes by destination."""
+
+    read: int = 0
+    accepted: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    changes: Counter[str] = field(default_factory=Counter)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "read": self.read,
+            "accepted": self.accepted,
+            "refused": dict(self.refused),
+            "changes": dict(self.changes),
+        }
+
+
+class Intake:
+    """Accepts source events for the destinations of one router. Threads may share it.
+
+    `now_ms` is the time of receipt, in milliseconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        store: Store,
+        now_ms: Callable[[], int],
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        waits: Sequence[float] = WAITS,
+        max_event_bytes: int = MAX_EVENT_BYTES,
+        chunk_events: int = CHUNK_EVENTS,
+    ) -> None:
+        self.max_event_bytes = max_event_bytes
+        self._router = router
+        self._store = store
+        self._now_ms = now_ms
+        self._sleep = sleep
+        self._waits = waits
+        self._chunk_events = chunk_events
+
+    def accept_many(
+        self, events: Iterable[RawEvent], *, report: Report | None = None, on_refused: OnRefused | None = None
+    ) -> Report:
+        """Accept source events, numbered from 1. See `accept_lines`."""
+        return self.accept_lines(enumerate(events, 1), report=report, on_refused=on_refused)
+
+    def accept_lines(
+        self, lines: Iterable[Line], *, report: Report | None = None, on_refused: OnRefused | None = None
+    ) -> Report:
+        """Accept numbered source events, in order, in bounded memory.
+
+        Adds to `report` chunk by chunk, so that it tells how far things went when this raises
+        `StoreUnavailable` (after the last repetition) or `StoreFull`. `on_refused` gets number and reason of
+        each that is refused.
+        """
+        report = Report() if report is None else report
+        for chunk in self._chunks(iter(lines), on_refused or _ignore):
+            self._append(chunk, report)
+            self._count(chunk, report)
+        return report
+
+    def _chunks(self, lines: Iterator[Line], on_refused: OnRefused) -> Iterator["_Chunk"]:
+        while True:
+            chunk = self._chunk(lines, on_refused)
+            if not chunk.read:
+                return
+            yield chunk
+
+    def _chunk(self, lines: Iterator[Line], on_refused: OnRefused) -> "_Chunk":
+        chunk = _Chunk()
+        started = None
+        for number, event in islice(lines, self._chunk_events):
+            now = self._now_ms()
+            outcome = self._read(event, now)
+            chunk.take(outcome)
+            if isinstance(outcome, Refusal):
+                on_refused(number, outcome.reason)
+            started = now if started is None else started
+            if now - started >= CHUNK_MS:
+                break
+        return chunk
+
+    def _read(self, event: RawEvent, received_at: int) -> list[Routed] | Refusal:
+        membership = parse(event, received_at=received_at, max_bytes=self.max_event_bytes)
+        return membership if isinstance(membership, Refusal) else self._router.route(membership)
+
+    def _append(self, chunk: "_Chunk", report: Report) -> None:
+        chunk_id = uuid4().hex
+        for number, (lane, changes) in enumerate(chunk.pieces()):
+            self._persist(partial(self._store.append, lane, changes, f"{chunk_id}-{number}"))
+            report.changes[lane.destination] += len(changes)
+
+    def _count(self, chunk: "_Chunk", report: Report) -> None:
+        """After the changes: who repeats because of a full store should not count a refusal each time."""
+        if chunk.refused:
+            self._persist(partial(self._store.count_refused, dict(chunk.refused)))
+        report.read += chunk.read
+        report.accepted += chunk.read - chunk.refused.total()
+        report.refused.update(chunk.refused)
+
+    def _persist(self, write: Callable[[], None]) -> None:
+        for wait in self._waits:
+            try:
+                return write()
+            except StoreUnavailable:
+                self._sleep(wait)
+        return write()
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """What some source events come to: changes by lane, in the order of the events."""
+
+    read: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    lanes: defaultdict[LaneKey, list[Change]] = field(default_factory=lambda: defaultdict(list))
+
+    def take(self, outcome: list[Routed] | Refusal) -> None:
+        self.read += 1
+        if isinstance(outcome, Refusal):
+            self.refused[outcome.reason] += 1
+            return
+        for lane, change in outcome:
+            self.lanes[lane].append(change)
+
+    def pieces(self) -> Iterator[tuple[LaneKey, list[Change]]]:
+        """Each lane's changes, at most `MAX_CHANGES` at a time."""
+        for lane, changes in self.lanes.items():
+            for start in range(0, len(changes), MAX_CHANGES):
+                yield lane, changes[start : start + MAX_CHANGES]
+
+
+def _ignore(_number: int, _reason: Reason) -> None:
+    """Nobody asked which source events were refused."""
