@@ -8,7 +8,8 @@
     ├── LeaseLost               somebody else has the lane now: stop, change nothing
     └── DeliveryError           what a conversation orders for its batch
         ├── TryLater                hold the lane (after an unknown outcome: at least `settle_seconds`)
-        │   └── Throttled               hold everything of the credential
+        │   └── Throttled                   hold everything of the credential
+        ├── NotYet                  no fault: our own side has to wait (a permit, a token under renewal)
         ├── NeedsPerson             hold the destination until somebody has acted
         ├── TooLarge                send a shorter head, and remember the size
         └── Refused                 the vendor will never take this content: isolate and bury it
@@ -56,18 +57,38 @@ class DeliveryError(RelayError):
 
 
 class TryLater(DeliveryError):
-    """A passing fault. `outcome_unknown`: the vendor may yet apply what was sent."""
+    """A passing fault. `retry_after`: seconds, when the vendor named them."""
 
     def __init__(
-        self, reason: str, detail: str = "", *, retry_after: float | None = None, outcome_unknown: bool = False
+        self,
+        reason: str,
+        detail: str = "",
+        *,
+        retry_after: float | None = None,
+        reset_at: float | None = None,
+        outcome_unknown: bool = False,
+        lane_only: bool = False,
     ) -> None:
         super().__init__(reason, detail)
         self.retry_after = retry_after
+        self.reset_at = reset_at
+        """When to come back, in seconds since the epoch, when the vendor named that."""
         self.outcome_unknown = outcome_unknown
+        """The vendor may yet apply what was sent."""
+        self.lane_only = lane_only
+        """It says nothing about the destination's other lanes."""
 
 
 class Throttled(TryLater):
-    """The vendor's rate limit: nobody may use the credential for `retry_after` seconds."""
+    """The vendor's rate limit: nobody may use the credential until it ends."""
+
+
+class NotYet(DeliveryError):
+    """Our own side has to wait `seconds`; the vendor is not to blame and no attempt is counted."""
+
+    def __init__(self, reason: str, seconds: float) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
 
 
 class NeedsPerson(DeliveryError):

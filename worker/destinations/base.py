@@ -6,6 +6,7 @@ producers may import the settings without an HTTP client and tests need no netwo
 """
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -44,6 +45,8 @@ class Reading(NamedTuple):
     """From that value to the vendor's name; None: the value is the name. An audience not listed is refused."""
     fallback_to_key: bool = False
     """Whether the audience key serves where `audience` finds nothing."""
+    numeric_audience: bool = False
+    """Whether the vendor's name for the audience is a whole number; another is refused."""
     labelled: bool = False
     """Whether the change carries the audience key as `audience_name`, beside the lane's audience."""
     raw_email: bool = False
@@ -136,15 +139,24 @@ class Request:
     url: str
     content: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    changes_nothing: bool = False
+    """Whether a lost answer leaves nothing in doubt (a search, say)."""
 
     @classmethod
-    def json(cls, method: Literal["POST", "PATCH", "DELETE"], url: str, body: object) -> "Request":
+    def json(
+        cls,
+        method: Literal["POST", "PATCH", "DELETE"],
+        url: str,
+        body: object,
+        *,
+        changes_nothing: bool = False,
+    ) -> "Request":
         headers = {"content-type": "application/json", "accept": "application/json"}
-        return cls(method, url, msgspec.json.encode(body), headers)
+        return cls(method, url, msgspec.json.encode(body), headers, changes_nothing)
 
     @classmethod
     def get(cls, url: str) -> "Request":
-        return cls("GET", url, headers={"accept": "application/json"})
+        return cls("GET", url, headers={"accept": "application/json"}, changes_nothing=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +203,15 @@ class FoldedBatch:
     """Removes and adds of one lane. No identifier stands in both, or twice in one."""
 
     lane: LaneKey
+    id: str
+    """Unlike that of any other batch, also of the same changes sent again."""
     removes: tuple[Entry, ...]
     adds: tuple[Entry, ...]
     audience_name: str = ""
 
-    def __len__(self) -> int:
-        return len(self.removes) + len(self.adds)
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return (*self.removes, *self.adds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +240,13 @@ class Destination(ABC):
     max_bytes: ClassVar[int] = 8_000_000
     """The most bytes of waiting changes that a batch may hold, so that a request stays within the vendor's size."""
 
+    requests_a_batch: ClassVar[int]
+    """How many requests a batch usually needs at most: so many permits are taken before the first one."""
+
+    @abstractmethod
+    def __init__(self, settings: Any) -> None:
+        """`settings` is an instance of `Settings`."""
+
     @property
     @abstractmethod
     def credential(self) -> Credential:
@@ -246,10 +268,6 @@ class Destination(ABC):
         """
 
     @abstractmethod
-    def requests_at_most(self, lane: LaneKey, notes: Notes) -> int:
-        """How many requests `converse` may make, token requests aside: so many permits are taken beforehand."""
-
-    @abstractmethod
     def probe(self) -> Probe:
         """Try the credentials and the account without changing anything. Raises `DeliveryError`."""
 
@@ -258,7 +276,9 @@ class Destination(ABC):
 
 _STATUS: Final = {
     401: NeedsPerson("credentials refused", "the API refused a new token; check the client id, its secret and rights"),
-    403: NeedsPerson("forbidden", "the credentials may not do this; check scope, consent and the account or advertiser"),
+    403: NeedsPerson(
+        "forbidden", "the credentials may not do this; check scope, consent and the account or advertiser"
+    ),
     410: NeedsPerson("API version gone", "the vendor has ended this version of its API; set a newer api_version"),
     413: TooLarge("request too large"),
 }
@@ -276,9 +296,9 @@ def expect_success(response: Response) -> None:
         found = _STATUS[status]
         raise type(found)(found.reason, found.detail)
     if status == 429:  # noqa: PLR2004 - Too Many Requests
-        raise Throttled("rate limited", "HTTP 429", retry_after=_retry_after(response))
+        raise Throttled("rate limited", "HTTP 429", retry_after=_retry_after(response), reset_at=_reset(response))
     if status in {408, 425} or status >= 500:  # noqa: PLR2004 - the classes of HTTP
-        raise TryLater("vendor unavailable", f"HTTP {status}")
+        raise TryLater("vendor unavailable", f"HTTP {status}", retry_after=_retry_after(response))
     if 300 <= status < 400:  # noqa: PLR2004 - the classes of HTTP
         raise NeedsPerson("redirected", f"HTTP {status}: api_url points to a place that moved")
     raise Refused("refused", f"HTTP {status}")
@@ -287,6 +307,22 @@ def expect_success(response: Response) -> None:
 def _retry_after(response: Response) -> float | None:
     value = response.headers.get("retry-after", "")
     return float(value) if value.isdigit() else None
+
+
+def _reset(response: Response) -> float | None:
+    """Seconds since the epoch (Criteo, page "rate limits")."""
+    value = response.headers.get("x-ratelimit-reset", "")
+    return float(value) if value.isdigit() else None
+
+
+_PERSONAL: Final = re.compile(r"\S+@\S+|\b[0-9a-fA-F]{32,}\b|\b[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}\b|\+?\d[\d ().-]{7,}\d")
+_LONGEST_WORDS: Final = 200
+
+
+def scrub(words: object) -> str:
+    """A vendor's words without what may be personal, and not too many of them: fit for status and logs."""
+    text = _PERSONAL.sub("…", str(words)).replace("\n", " ")
+    return text if len(text) <= _LONGEST_WORDS else text[: _LONGEST_WORDS - 1] + "…"
 
 
 def sha256_hex(text: str) -> str:

@@ -1,0 +1,1 @@
+"""All that is kept in Redis; the only place that imports redis."""

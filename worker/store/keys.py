@@ -1,0 +1,60 @@
+"""Every key in Redis: its name, type, expiry and meaning.
+
+All keys of a destination share the hash tag `{name}`, all of a credential `{credential:<id>}`; so each group
+lies in one slot of a Redis Cluster, and no script touches two groups.
+"""
+
+from typing import Final, NamedTuple
+
+PREFIX: Final = "relay:"
+DESTINATIONS: Final = "relay:destinations"
+REFUSED: Final = "relay:refused"
+
+
+class Key(NamedTuple):
+    """One row of the table. `name` is a pattern: `*` stands for what varies."""
+
+    name: str
+    type: str
+    expiry: str
+    meaning: str
+
+
+TABLE: Final = (
+    Key("relay:destinations", "set", "never", "names of the destinations that ever had a change"),
+    Key("relay:refused", "hash", "never", "source events that routing did not accept: reason → count"),
+    Key("relay:{*}:lane:*", "list", "never", "a lane's values, oldest first; <shard>/<audience>"),
+    Key("relay:{*}:since", "zset", "never", "lanes that wait → stamp of their head (ms)"),
+    Key("relay:{*}:depth", "zset", "never", "lanes that wait → how many changes"),
+    Key("relay:{*}:parked", "zset", "never", "leased and held lanes → when to look again (ms)"),
+    Key("relay:{*}:leases", "hash", "never", "leased lane → 'ends sent token' (ms, ms)"),
+    Key(
+        "relay:{*}:holds",
+        "hash",
+        "never",
+        "lane → its hold: reason, since, until (ms; -1: released by hand), attempts",
+    ),
+    Key("relay:{*}:hold", "hash", "never", "the destination's hold, and its faults in a row"),
+    Key(
+        "relay:{*}:counters",
+        "hash",
+        "never",
+        "accepted, delivered, folded, buried, discarded, waiting; and beside them",
+    ),
+    Key("relay:{*}:wakeups", "zset", "never", "wake-ups sent or running → when their claim runs out (ms)"),
+    Key("relay:{*}:chunk:*", "string", "10 minutes", "a chunk that was appended; makes append safe to repeat"),
+    Key("relay:{*}:dead", "hash", "never", "dead letter's number → change, lane, reason"),
+    Key("relay:{*}:dead-by-time", "zset", "never", "dead letter's number → when it was buried (ms)"),
+    Key("relay:{*}:notes", "hash", "never", "what the destination keeps between batches (the vendor's ids)"),
+    Key("relay:{credential:*}:token", "hash", "the token's life", "access token, when it ends, who renews it"),
+    Key("relay:{credential:*}:limit", "string", "a minute", "the rate limiter's theoretical arrival time (µs)"),
+    Key("relay:{credential:*}:hold", "string", "the hold", "why nobody may use the credential now"),
+)
+
+
+def destination_root(name: str) -> str:
+    return f"{PREFIX}{{{name}}}"
+
+
+def credential_root(credential_id: str) -> str:
+    return f"{PREFIX}{{credential:{credential_id}}}"

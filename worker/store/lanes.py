@@ -1,0 +1,311 @@
+"""Lanes: append · wake · lease · read · extend · settle · hold, each one script behind one method.
+
+Times are in milliseconds of the Redis clock. `Lanes` takes `now_ms` only from tests. Every method raises
+`StoreUnavailable` or `StoreFull`; a call may then be repeated: appending by its chunk id, the rest because the
+lease's token is checked.
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Final, NamedTuple, cast
+
+from redis import Redis
+
+from worker.batching import Burial, Settlement
+from worker.contract import Change, LaneKey, Waiting, decode, encode
+from worker.errors import LeaseLost, StoreFull
+from worker.store import keys
+from worker.store.connection import translated
+from worker.store.scripts import script
+
+CHUNK_MEMORY_MS: Final = 600_000
+COUNTERS: Final = ("accepted", "delivered", "folded", "buried", "discarded", "waiting")
+
+
+class Schedule(NamedTuple):
+    """When lanes of a destination are due, and how many at once. Times in ms."""
+
+    max_changes: int
+    max_age_ms: int
+    max_in_flight: int
+    settle_ms: int
+    lease_ms: int = 30_000
+    request_ms: int = 20_000
+    """The deadline of one request; a lease outlives it by 10 s."""
+
+
+class Lease(NamedTuple):
+    """The right to drain one lane, until it runs out or is given back."""
+
+    lane: LaneKey
+    token: str
+    attempts: int
+    """How often in a row this lane was held."""
+    faults: int
+    """How many faults in a row the destination had, over all lanes."""
+    destination_attempts: int
+    """How often in a row the destination was held."""
+
+
+class Lanes:
+    """The lanes of one destination."""
+
+    def __init__(self, client: Redis, destination: str, now_ms: Callable[[], int] | None = None) -> None:
+        self.destination = destination
+        self._client = client
+        self._root = keys.destination_root(destination)
+        self._now_ms = now_ms
+        self._announced = False
+        self._scripts = {name: script(client, name) for name in _SCRIPTS}
+
+    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str, *, max_waiting: int = 10_000_000) -> None:
+        """Push changes onto the tail. When this returns, Redis has them; the same chunk id may be repeated.
+
+        At most 1,000 changes. Raises `StoreFull` when the destination would hold more than `max_waiting`.
+        """
+        self._announce()
+        values = [encode(change) for change in changes]
+        if not self._run("append", lane.member, chunk_id, CHUNK_MEMORY_MS, max_waiting, self._now(), *values):
+            raise StoreFull(f"{self.destination} already has {max_waiting} changes waiting (max_waiting)")
+
+    def wake(self, schedule: Schedule, claims: Sequence[str], claim_ms: int) -> Sequence[str]:
+        """Claim a wake-up for each due lane that may run now; returns the claims to send."""
+        count = self._run(
+            "wake",
+            claim_ms,
+            schedule.settle_ms,
+            schedule.max_changes,
+            schedule.max_age_ms,
+            schedule.max_in_flight,
+            self._now(),
+            *claims,
+        )
+        return claims[:count]
+
+    def begin(self, claim: str, for_ms: int) -> bool:
+        """Keep a wake-up's claim while it runs. False: the claim has run out, do nothing."""
+        return bool(self._run("begin", claim, for_ms, self._now()))
+
+    def finish(self, claim: str) -> None:
+        """Give a claim back."""
+        with translated():
+            self._client.zrem(f"{self._root}:wakeups", claim)
+
+    def lease(self, schedule: Schedule) -> Lease | None:
+        """The oldest due lane, or None: nothing is due, as many as may be are leased, or the destination is held."""
+        token = uuid.uuid4().hex
+        found = self._run(
+            "lease",
+            token,
+            schedule.lease_ms,
+            schedule.settle_ms,
+            schedule.max_changes,
+            schedule.max_age_ms,
+            schedule.max_in_flight,
+            self._now(),
+        )
+        if found is None:
+            return None
+        lane, attempts, faults, destination_attempts = found
+        key = LaneKey.from_member(self.destination, lane.decode())
+        return Lease(key, token, attempts, faults, destination_attempts)
+
+    def read(self, lease: Lease, most: int, max_bytes: int) -> list[Waiting]:
+        """The oldest changes of the lane, at least one if there is any; they stay there.
+
+        Raises `msgspec.DecodeError` when a newer release has written one.
+        """
+        with translated():
+            values = cast("list[bytes]", self._client.lrange(f"{self._root}:lane:{lease.lane.member}", 0, most - 1))
+        sizes = accumulate(len(value) for value in values)
+        fitting = sum(1 for size in sizes if size <= max_bytes)
+        return [decode(value) for value in values[: max(1, fitting)]]
+
+    def extend(self, lease: Lease, schedule: Schedule) -> None:
+        """Keep the lease for one more request. Raises `LeaseLost`."""
+        self._owned("extend", lease.lane.member, lease.token, schedule.lease_ms, schedule.request_ms, self._now())
+
+    def settle(self, lease: Lease, settlement: Settlement, *, done: bool = True) -> None:
+        """Take the delivered head off the lane; `done` gives the lease back too. Raises `LeaseLost`."""
+        letters = [_dead_letter(lease.lane, burial) for burial in settlement.buried]
+        self._owned(
+            "settle",
+            lease.lane.member,
+            lease.token,
+            settlement.taken,
+            settlement.delivered,
+            settlement.folded,
+            settlement.invalid_unnamed,
+            int(done),
+            self._now(),
+            *letters,
+        )
+
+    def give_back(
+        self,
+        lease: Lease,
+        reason: str = "",
+        *,
+        lane_ms: int = 0,
+        destination_ms: int = 0,
+        fault: bool = False,
+    ) -> None:
+        """Return a lease undelivered, with a hold on the lane, on the destination, or on neither.
+
+        `fault` counts towards the faults in a row that hold the destination. Raises `LeaseLost`.
+        """
+        self._owned(
+            "hold",
+            lease.lane.member,
+            lease.token,
+            reason,
+            lane_ms,
+            destination_ms,
+            int(fault),
+            self._now(),
+        )
+
+    def hold_by_hand(self, lane: LaneKey | None, reason: str, for_ms: int | None = None) -> None:
+        """An operator's hold on a lane, or with None on the destination; without `for_ms` until released."""
+        self._announce()
+        member = lane.member if lane else ""
+        self._run("hold_by_hand", member, reason, -1 if for_ms is None else for_ms, self._now())
+
+    def release(self, lane: LaneKey | None) -> bool:
+        """End a hold. False: there was none."""
+        return bool(self._run("release", lane.member if lane else "", self._now()))
+
+    def notes(self, names: Iterable[str]) -> dict[str, str]:
+        """Those of the destination's notes that exist."""
+        wanted = list(names)
+        if not wanted:
+            return {}
+        with translated():
+            found = cast("list[bytes | None]", self._client.hmget(f"{self._root}:notes", wanted))
+        return {name: value.decode() for name, value in zip(wanted, found, strict=True) if value is not None}
+
+    def keep_notes(self, changed: Mapping[str, str | None]) -> None:
+        """Save notes; None forgets one."""
+        key = f"{self._root}:notes"
+        gone = [name for name, value in changed.items() if value is None]
+        kept = {name: value for name, value in changed.items() if value is not None}
+        with translated():
+            if gone:
+                self._client.hdel(key, *gone)
+            if kept:
+                self._client.hset(key, mapping=cast("Mapping[Any, Any]", kept))
+
+    def status(self, most_lanes: int) -> "DestinationStatus":
+        """Counters, holds and lanes, all of one moment."""
+        now, counters, hold, known, lanes = self._run("status", most_lanes, self._now())
+        return DestinationStatus(
+            now_ms=int(now),
+            counters=dict.fromkeys(COUNTERS, 0) | _numbers(counters),
+            hold=_destination_hold(_texts(hold), int(now)),
+            known_lanes=known,
+            lanes=tuple(self._lane_status(row, int(now)) for row in lanes),
+        )
+
+    def _lane_status(self, row: Sequence[Any], now: int) -> "LaneStatus":
+        member, waiting, stamp, hold, leased = row
+        return LaneStatus(
+            lane=LaneKey.from_member(self.destination, member.decode()),
+            waiting=waiting,
+            oldest_ms=int(stamp) if stamp else None,
+            hold=_lane_hold(hold, now),
+            leased=bool(leased),
+        )
+
+    def _announce(self) -> None:
+        """Make the destination known to `status`, once per process."""
+        if not self._announced:
+            with translated():
+                self._client.sadd(keys.DESTINATIONS, self.destination)
+            self._announced = True
+
+    def _now(self) -> int | str:
+        return self._now_ms() if self._now_ms else ""
+
+    def _owned(self, name: str, *args: str | bytes | float) -> None:
+        if not self._run(name, *args):
+            raise LeaseLost(f"the lease of a lane of {self.destination} is no longer ours")
+
+    def _run(self, name: str, *args: str | bytes | float) -> Any:
+        with translated():
+            return self._scripts[name](keys=[self._root], args=args)
+
+
+class Hold(NamedTuple):
+    """Why and until when nothing is flushed. `until_ms` None: until released by hand."""
+
+    reason: str
+    since_ms: int
+    until_ms: int | None
+    attempts: int
+
+
+class LaneStatus(NamedTuple):
+    """One lane that has changes waiting, or is held."""
+
+    lane: LaneKey
+    waiting: int
+    oldest_ms: int | None
+    hold: Hold | None
+    leased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationStatus:
+    """One destination at one moment."""
+
+    now_ms: int
+    counters: Mapping[str, int]
+    hold: Hold | None
+    known_lanes: int
+    lanes: tuple[LaneStatus, ...]
+
+    @property
+    def unaccounted(self) -> int:
+        """Accepted changes of which nobody knows what became; 0, or there is a fault in this software."""
+        gone = sum(self.counters[name] for name in COUNTERS[1:])
+        return self.counters["accepted"] - gone
+
+
+_SCRIPTS: Final = (
+    "append", "wake", "begin", "lease", "extend", "settle", "hold", "hold_by_hand", "release", "status",
+)  # fmt: skip
+
+
+def _dead_letter(lane: LaneKey, burial: Burial) -> bytes:
+    head = json.dumps({"lane": lane.member, "reason": burial.reason})
+    return head.encode() + b"\n" + encode(burial.change)
+
+
+def _texts(flat: Sequence[bytes]) -> dict[str, str]:
+    return {flat[i].decode(): flat[i + 1].decode() for i in range(0, len(flat), 2)}
+
+
+def _numbers(flat: Sequence[bytes]) -> dict[str, int]:
+    return {name: int(value) for name, value in _texts(flat).items()}
+
+
+def _destination_hold(fields: Mapping[str, str], now: int) -> Hold | None:
+    if "until" not in fields:
+        return None
+    ends = int(fields["until"])
+    if ends != -1 and ends <= now:
+        return None
+    return Hold(fields["reason"], int(fields["since"]), None if ends == -1 else ends, int(fields["attempts"]))
+
+
+def _lane_hold(encoded: bytes, now: int) -> Hold | None:
+    if not encoded:
+        return None
+    hold = json.loads(encoded)
+    ends = int(hold["until"])
+    if ends != -1 and ends <= now:
+        return None
+    return Hold(hold["reason"], int(hold["since"]), None if ends == -1 else ends, int(hold["attempts"]))

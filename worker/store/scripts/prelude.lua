@@ -1,0 +1,131 @@
+-- Stands before every script of a destination.
+-- KEYS[1]  relay:{destination}; every other key is this one and a suffix (see store/keys.py), so all lie in one slot.
+-- Scripts of the drain path write with ZREM, LTRIM, DEL or HDEL first: a full Redis then lets the rest pass.
+local root = KEYS[1]
+local SINCE, DEPTH, PARKED = root .. ':since', root .. ':depth', root .. ':parked'
+local LEASES, HOLDS, HOLD = root .. ':leases', root .. ':holds', root .. ':hold'
+local COUNTERS, WAKEUPS = root .. ':counters', root .. ':wakeups'
+
+-- Redis time in ms; tests pass their own.
+local function clock(given)
+  if given and given ~= '' then
+    return tonumber(given)
+  end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function lane_key(lane)
+  return root .. ':lane:' .. lane
+end
+
+local function integer(number)
+  return string.format('%.0f', number)
+end
+
+-- A hold's `until` of -1 lasts until somebody releases it.
+local function lasts(hold, now)
+  return hold ~= nil and (hold['until'] == -1 or hold['until'] > now)
+end
+
+local function lane_hold(lane)
+  local found = redis.call('HGET', HOLDS, lane)
+  return found and cjson.decode(found) or nil
+end
+
+-- Out of the schedule until `score`.
+local function park(lane, score)
+  redis.call('ZREM', SINCE, lane)
+  redis.call('ZREM', DEPTH, lane)
+  redis.call('ZADD', PARKED, score, lane)
+end
+
+-- Back into the schedule by what the lane holds now, unless a hold lasts.
+local function schedule(lane, now)
+  redis.call('ZREM', PARKED, lane)
+  local hold = lane_hold(lane)
+  local depth = redis.call('LLEN', lane_key(lane))
+  if depth == 0 then
+    redis.call('ZREM', SINCE, lane)
+    redis.call('ZREM', DEPTH, lane)
+    if hold and not lasts(hold, now) then
+      redis.call('HDEL', HOLDS, lane)
+    end
+  end
+  if lasts(hold, now) then
+    park(lane, hold['until'] == -1 and '+inf' or integer(hold['until']))
+  elseif depth > 0 then
+    local stamp = string.sub(redis.call('LINDEX', lane_key(lane), 0), 1, 13)
+    redis.call('ZADD', SINCE, stamp, lane)
+    redis.call('ZADD', DEPTH, depth, lane)
+  end
+end
+
+-- A lease is 'until sent token': when it ends, when its last request may at the latest have been sent (0: none was).
+local function lease_of(lane)
+  local found = redis.call('HGET', LEASES, lane)
+  if not found then
+    return nil
+  end
+  local ends, sent, token = string.match(found, '^(%d+) (%d+) (.+)$')
+  return { ends = tonumber(ends), sent = tonumber(sent), token = token }
+end
+
+local function holds_lease(lane, token)
+  local lease = lease_of(lane)
+  return lease ~= nil and lease.token == token
+end
+
+local function write_hold(lane, reason, now, ends, by_hand)
+  local hold = lane_hold(lane)
+  if hold and hold.by_hand and lasts(hold, now) and not by_hand then
+    return hold
+  end
+  local attempts = hold and hold.attempts or 0
+  local since = hold and hold.since or now
+  if by_hand then
+    since = now
+  else
+    attempts = attempts + 1
+  end
+  hold = { reason = reason, since = since, ['until'] = ends, attempts = attempts, by_hand = by_hand }
+  redis.call('HDEL', HOLDS, lane)
+  redis.call('HSET', HOLDS, lane, cjson.encode(hold))
+  return hold
+end
+
+-- Look again at parked lanes whose time has come. A lease that ran out after a request may have been sent
+-- leaves an unknown outcome: nothing is sent for the lane until the vendor has had `settle_ms` for it.
+local function revive(now, settle_ms)
+  local parked = redis.call('ZRANGEBYSCORE', PARKED, '-inf', integer(now), 'LIMIT', 0, 500)
+  for _, lane in ipairs(parked) do
+    local lease = lease_of(lane)
+    if lease then
+      redis.call('HDEL', LEASES, lane)
+      if lease.sent > 0 and lease.sent + settle_ms > now then
+        write_hold(lane, 'worker lost', now, lease.sent + settle_ms, false)
+      end
+    end
+    schedule(lane, now)
+  end
+end
+
+local function destination_hold()
+  local flat = redis.call('HGETALL', HOLD)
+  local hold = { faults = 0 }
+  for i = 1, #flat, 2 do
+    hold[flat[i]] = flat[i + 1]
+  end
+  hold.faults = tonumber(hold.faults)
+  hold['until'] = tonumber(hold['until'])
+  return hold
+end
+
+-- How many lanes may be leased at once: none while held; one, as a probe, after a hold until a batch is delivered.
+local function allowance(now, max_in_flight)
+  local hold = destination_hold()
+  if hold['until'] == nil then
+    return max_in_flight
+  end
+  return lasts(hold, now) and 0 or 1
+end

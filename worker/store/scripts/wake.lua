@@ -1,0 +1,17 @@
+-- Claim as many wake-ups as lanes are due, within what may run at once. A claim that is not used runs out.
+-- touches  :wakeups  :parked  :since  :depth  :leases  :holds  (reads :hold)
+-- ARGV     claim_ms, settle_ms, max_changes, max_age_ms, max_in_flight, now or '', claim id…
+-- returns  how many of the given claims to send
+local now = clock(ARGV[6])
+redis.call('ZREMRANGEBYSCORE', WAKEUPS, '-inf', integer(now))
+revive(now, tonumber(ARGV[2]))
+local room = allowance(now, tonumber(ARGV[5])) - redis.call('ZCARD', WAKEUPS)
+local due = redis.call('ZCOUNT', SINCE, '-inf', integer(now - tonumber(ARGV[4])))
+if due < room then
+  due = due + redis.call('ZCOUNT', DEPTH, ARGV[3], '+inf')
+end
+local count = math.max(0, math.min(room, due, #ARGV - 6))
+for i = 7, 6 + count do
+  redis.call('ZADD', WAKEUPS, integer(now + tonumber(ARGV[1])), ARGV[i])
+end
+return count

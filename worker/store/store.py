@@ -1,0 +1,108 @@
+"""One Redis, opened: the lanes, limits and tokens that are kept there, and the way in for producers."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, cast
+
+from redis import Redis
+
+from worker.contract import Change, LaneKey
+from worker.destinations.base import Credential
+from worker.errors import StoreFull
+from worker.settings import Settings
+from worker.store import keys
+from worker.store.connection import connect, redis_url, translated, verify
+from worker.store.lanes import Lanes
+from worker.store.limits import Limits
+from worker.store.tokens import Tokens
+
+FULL_AT: Final = 0.8
+"""Appending is refused when so much of `maxmemory` is used: the rest is for draining."""
+SAMPLE_SECONDS: Final = 1.0
+
+
+class Store:
+    """Everything in Redis. Safe to share between threads; connects when first used."""
+
+    def __init__(
+        self,
+        client: Redis,
+        max_waiting: Mapping[str, int] | None = None,
+        now_ms: Callable[[], int] | None = None,
+    ) -> None:
+        self._client = client
+        self._max_waiting = max_waiting or {}
+        self._now_ms = now_ms
+        self._lanes: dict[str, Lanes] = {}
+        self._memory_read_at = 0.0
+        self._memory_used = 0.0
+
+    def lanes(self, destination: str) -> Lanes:
+        if destination not in self._lanes:
+            self._lanes[destination] = Lanes(self._client, destination, self._now_ms)
+        return self._lanes[destination]
+
+    def limits(self, credential: Credential) -> Limits:
+        return Limits(self._client, credential, self._now_ms)
+
+    def tokens(self, credential: Credential) -> Tokens:
+        return Tokens(self._client, credential, self._now_ms)
+
+    def verify(self) -> list[str]:
+        """Warnings about this Redis; raises when it will not do."""
+        return verify(self._client)
+
+    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> None:
+        """Add at most 1,000 changes to the tail of a lane; with the same `chunk_id` it may be repeated.
+
+        Raises `StoreUnavailable`, or `StoreFull` well before Redis is, and at the destination's `max_waiting`.
+        """
+        self._refuse_when_full()
+        lanes = self.lanes(lane.destination)
+        if lane.destination in self._max_waiting:
+            lanes.append(lane, changes, chunk_id, max_waiting=self._max_waiting[lane.destination])
+        else:
+            lanes.append(lane, changes, chunk_id)
+
+    def count_refused(self, reasons: Mapping[str, int]) -> None:
+        """Count source events that routing did not accept."""
+        with translated():
+            for reason, count in reasons.items():
+                self._client.hincrby(keys.REFUSED, reason, count)
+
+    def refused(self) -> dict[str, int]:
+        """Source events that routing did not accept, by reason."""
+        with translated():
+            found = cast("dict[bytes, bytes]", self._client.hgetall(keys.REFUSED))
+        return {reason.decode(): int(count) for reason, count in found.items()}
+
+    def destinations(self) -> set[str]:
+        """The names of all destinations that ever had a change or a hold."""
+        with translated():
+            return {name.decode() for name in cast("set[bytes]", self._client.smembers(keys.DESTINATIONS))}
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _refuse_when_full(self) -> None:
+        now = time.monotonic()
+        if now - self._memory_read_at > SAMPLE_SECONDS:
+            self._memory_used = self._used()
+            self._memory_read_at = now
+        if self._memory_used > FULL_AT:
+            raise StoreFull(
+                f"Redis uses {self._memory_used:.0%} of its maxmemory; repeat when workers have drained some, "
+                "or raise maxmemory"
+            )
+
+    def _used(self) -> float:
+        with translated():
+            memory = self._client.info("memory")
+        most = int(memory.get("maxmemory") or 0)
+        return int(memory["used_memory"]) / most if most else 0.0
+
+
+def open_store(settings: Settings) -> Store:
+    """The store of a configuration. Raises `ConfigurationError` for a `redis.url` that cannot be read."""
+    limits = {each.name: each.max_waiting for each in settings.destinations}
+    return Store(connect(redis_url(settings)), limits)

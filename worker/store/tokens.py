@@ -1,0 +1,70 @@
+"""Access tokens: one per credential for the whole fleet, renewed by one worker at a time."""
+
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final, Literal, NamedTuple
+
+from redis import Redis
+
+from worker.destinations.base import Credential
+from worker.store import keys
+from worker.store.connection import translated
+from worker.store.scripts import credential_script
+
+RENEW_BEFORE: Final = timedelta(seconds=60)
+RENEWAL_TAKES: Final = timedelta(seconds=30)
+BELIEVE_REFUSAL: Final = timedelta(seconds=60)
+
+
+class Grant(NamedTuple):
+    """What to do about a token: `use` it, `renew` it, `wait` for who renews it, or leave it: it was `refused`."""
+
+    act: Literal["use", "renew", "wait", "refused"]
+    renewal: str = ""
+    """Names the renewal, for `keep`, `refuse` or `abandon`."""
+    token: str = ""
+    reason: str = ""
+    wait_seconds: float = 1.0
+
+
+class Tokens:
+    """The token of one credential."""
+
+    def __init__(self, client: Redis, credential: Credential, now_ms: Callable[[], int] | None = None) -> None:
+        self._root = keys.credential_root(credential.id)
+        self._token = credential_script(client, "token")
+        self._store = credential_script(client, "token_store")
+        self._now_ms = now_ms
+
+    def get(self, *, failed: str = "") -> Grant:
+        """A token that has a minute to live and is not the one that `failed`; or the task of renewing it."""
+        renewal = uuid.uuid4().hex
+        answer = self._run(self._token, renewal, _ms(RENEW_BEFORE), _ms(RENEWAL_TAKES), failed)
+        act = answer[0].decode()
+        if act == "use":
+            return Grant("use", token=answer[1].decode())
+        if act == "refused":
+            return Grant("refused", reason=answer[1].decode(), wait_seconds=int(answer[2]) / 1000)
+        return Grant(act, renewal)
+
+    def keep(self, renewal: str, token: str, lives: timedelta) -> None:
+        """Hand a new token to the fleet."""
+        self._run(self._store, renewal, token, _ms(lives), "", 0)
+
+    def refuse(self, renewal: str, reason: str) -> None:
+        """Remember that the vendor refused the credentials, so that nobody asks again for a minute."""
+        self._run(self._store, renewal, "", 0, reason, _ms(BELIEVE_REFUSAL))
+
+    def abandon(self, renewal: str) -> None:
+        """The renewal failed for a passing reason: let the next caller try."""
+        self._run(self._store, renewal, "", 0, "", 0)
+
+    def _run(self, script: Any, *args: str | int) -> Any:
+        now = self._now_ms() if self._now_ms else ""
+        with translated():
+            return script(keys=[self._root], args=[*args, now])
+
+
+def _ms(span: timedelta) -> int:
+    return round(span.total_seconds() * 1000)
