@@ -1,0 +1,112 @@
+"""Who we are at a vendor: OAuth client credentials with one token for the whole fleet, or a fixed token."""
+
+from collections.abc import Generator
+from datetime import timedelta
+from typing import Final
+
+import httpx
+
+from worker.destinations.base import Credential, Response, expect_success
+from worker.errors import NeedsPerson, NotYet, Refused, TryLater
+from worker.store.tokens import Tokens
+
+UNAUTHORIZED: Final = 401
+PERMANENT: Final = {
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+}
+"""OAuth errors that another try cannot mend (RFC 6749, section 5.2)."""
+_ADVICE: Final = "the token endpoint refused the credentials; check client_id and client_secret"
+
+
+class FixedToken(httpx.Auth):
+    """A token that the vendor issued by hand."""
+
+    def __init__(self, credential: Credential) -> None:
+        self._token = credential.secret.get_secret_value()
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers["authorization"] = f"Bearer {self._token}"
+        yield request
+
+
+class ClientCredentials(httpx.Auth):
+    """Sends each request with the fleet's token; renews it before it ends, and once when it is refused.
+
+    Raises `NeedsPerson` for refused credentials, `NotYet` while another worker renews, `TryLater` when the
+    token endpoint fails. A request that is refused with a new token, too, is answered with that 401.
+    """
+
+    def __init__(self, credential: Credential, tokens: Tokens) -> None:
+        self._credential = credential
+        self._tokens = tokens
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        token = yield from self._token()
+        response = yield _bearing(request, token)
+        if response.status_code == UNAUTHORIZED:
+            token = yield from self._token(failed=token)
+            yield _bearing(request, token)
+
+    def _token(self, failed: str = "") -> Generator[httpx.Request, httpx.Response, str]:
+        grant = self._tokens.get(failed=failed)
+        if grant.act == "use":
+            return grant.token
+        if grant.act == "wait":
+            raise NotYet("another worker renews the token", grant.wait_seconds)
+        if grant.act == "refused":
+            raise NeedsPerson("credentials refused", grant.reason)
+        try:
+            response = yield self._request()
+            answer = Response(response.status_code, response.read())
+            token, lives = _read(answer)
+        except NeedsPerson as refusal:
+            self._tokens.refuse(grant.renewal, refusal.detail)
+            raise
+        except BaseException:
+            self._tokens.abandon(grant.renewal)
+            raise
+        self._tokens.keep(grant.renewal, token, lives)
+        return token
+
+    def _request(self) -> httpx.Request:
+        if self._credential.token_url is None:
+            raise TypeError("client credentials need a token_url")
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self._credential.client_id,
+            "client_secret": self._credential.secret.get_secret_value(),
+        }
+        return httpx.Request("POST", self._credential.token_url, data=form, headers={"accept": "application/json"})
+
+
+def _read(response: Response) -> tuple[str, timedelta]:
+    """The token and its life. Raises what the answer orders instead."""
+    refusal = response.json_or_empty().get("error")
+    if response.status in {400, UNAUTHORIZED} and (refusal is None or refusal in PERMANENT):
+        raise NeedsPerson("credentials refused", _ADVICE)
+    try:
+        expect_success(response)
+    except Refused as unexpected:
+        raise TryLater("token refused", unexpected.detail) from None
+    answer = response.json()
+    token = answer.get("access_token")
+    if not isinstance(token, str) or not token:
+        raise TryLater("malformed answer", "the token endpoint sent no access_token")
+    return token, timedelta(seconds=_seconds(answer.get("expires_in")))
+
+
+def _bearing(request: httpx.Request, token: str) -> httpx.Request:
+    request.headers["authorization"] = f"Bearer {token}"
+    return request
+
+
+def _seconds(expires_in: object) -> float:
+    """A number, or one as text (Criteo's SDK takes both); five minutes when the vendor does not say."""
+    try:
+        return max(0.0, float(str(expires_in)))
+    except ValueError:
+        return 300.0

@@ -1,0 +1,103 @@
+"""Fold and split: what a batch comes down to, and which part of a refused batch to send next."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from worker.contract import Change, Identifier, LaneKey, Property
+from worker.destinations.base import Entry, FoldedBatch, Receipt
+
+
+def fold(
+    lane: LaneKey, batch_id: str, changes: Sequence[Change], vendor_form: Callable[[Identifier], Identifier]
+) -> FoldedBatch:
+    """Reduce a batch to the newest change of each identifier, as the vendor tells identifiers apart.
+
+    Newest: by `occurred_at`, then by arrival. Of each change only the identifiers for which it is the newest
+    remain; profile properties are merged, the newest value of each.
+    """
+    order = sorted(range(len(changes)), key=lambda position: changes[position].occurred_at)
+    forms = [tuple(map(vendor_form, change.identifiers)) for change in changes]
+    newest: dict[Identifier, int] = {}
+    merged: dict[Identifier, dict[str, Property]] = {}
+    for position in order:
+        properties = changes[position].properties
+        for identifier in forms[position]:
+            newest[identifier] = position
+            if properties:
+                merged.setdefault(identifier, {}).update(properties)
+    removes: list[Entry] = []
+    adds: list[Entry] = []
+    for position, change in enumerate(changes):
+        kept = tuple(dict.fromkeys(each for each in forms[position] if newest[each] == position))
+        if kept:
+            entry = Entry(position, kept, _merged_of(kept, merged))
+            (adds if change.entered else removes).append(entry)
+    name = changes[order[-1]].audience_name if changes else ""
+    return FoldedBatch(lane, batch_id, tuple(removes), tuple(adds), name)
+
+
+def _merged_of(identifiers: Sequence[Identifier], merged: dict[Identifier, dict[str, Property]]) -> dict[str, Property]:
+    if not merged:
+        return {}
+    properties: dict[str, Property] = {}
+    for identifier in identifiers:
+        properties.update(merged.get(identifier, {}))
+    return properties
+
+
+class Burial(NamedTuple):
+    """A change that the vendor refused for good, and its reason."""
+
+    change: Change
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of the head of a lane. `taken = delivered + folded + buried`."""
+
+    taken: int
+    delivered: int
+    folded: int
+    buried: Sequence[Burial] = ()
+    invalid_unnamed: int = 0
+
+
+def account(changes: Sequence[Change], batch: FoldedBatch, receipt: Receipt) -> Settlement:
+    """What became of each change: buried if an identifier sent for it was refused, else delivered if one was
+    sent, else folded.
+    """
+    entries = batch.entries
+    buried = [
+        Burial(changes[entry.position], reason) for entry in entries if (reason := _refusal(entry, receipt)) is not None
+    ]
+    return Settlement(
+        taken=len(changes),
+        delivered=len(entries) - len(buried),
+        folded=len(changes) - len(entries),
+        buried=buried,
+        invalid_unnamed=receipt.invalid_unnamed,
+    )
+
+
+def _refusal(entry: Entry, receipt: Receipt) -> str | None:
+    if not receipt.refused:
+        return None
+    return next((receipt.refused[each] for each in entry.identifiers if each in receipt.refused), None)
+
+
+def halves(batch: FoldedBatch) -> tuple[FoldedBatch, FoldedBatch]:
+    """Split a batch of at least two entries. No identifier is in both halves, so they may be sent in any order."""
+    middle = len(batch.entries) // 2
+    rest = max(0, middle - len(batch.removes))
+    return (
+        replace(batch, id=f"{batch.id}a", removes=batch.removes[:middle], adds=batch.adds[:rest]),
+        replace(batch, id=f"{batch.id}b", removes=batch.removes[middle:], adds=batch.adds[rest:]),
+    )
+
+
+def merge(receipts: Sequence[Receipt]) -> Receipt:
+    """One receipt for the parts of a batch."""
+    refused = {identifier: reason for receipt in receipts for identifier, reason in receipt.refused.items()}
+    return Receipt(refused, sum(receipt.invalid_unnamed for receipt in receipts))
