@@ -1,0 +1,73 @@
+"""The Celery application: `celery -A worker.app worker`.
+
+Celery carries only wake-ups. The settings are those that were measured to survive what Redis can do to a
+worker: restarts, half-open connections, fail-over, a full server.
+"""
+
+from functools import cache
+from typing import Any
+
+from celery import Celery, Task
+from kombu import Queue
+
+from worker import telemetry
+from worker.dispatch import Dispatch
+from worker.settings import Settings, default_path, load
+from worker.store.connection import broker_form
+from worker.tasks import Drains, queue_of
+
+
+def make_app(settings: Settings) -> "Celery[Task[Any, Any]]":
+    """An application for a configuration. Workers started from it drain all of its destinations."""
+    app: Celery[Task[Any, Any]] = Celery("audience-relay", set_as_current=False)
+    broker = broker_form(settings)
+    app.conf.update(
+        broker_url=broker.url,
+        broker_transport_options={
+            "socket_timeout": 10,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "visibility_timeout": 300,
+            "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
+            "global_keyprefix": "relay:celery:",
+            **broker.transport_options,
+        },
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_channel_error_retry=True,
+        task_serializer="json",
+        accept_content=["json"],
+        event_serializer="json",
+        result_backend=None,
+        task_ignore_result=True,
+        task_create_missing_queues=False,
+        task_default_queue=queue_of(settings.destinations[0].name),
+        task_queues=[Queue(queue_of(each.name)) for each in settings.destinations],
+        worker_pool="threads",
+        worker_concurrency=8,
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=True,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        enable_utc=True,
+    )
+    drains = Drains(settings)
+    drains.register(app)
+    Dispatch.attach(app, drains)
+    return app
+
+
+@cache
+def _from_environment() -> "Celery[Task[Any, Any]]":
+    telemetry.configure()
+    return make_app(load(default_path()))
+
+
+def __getattr__(name: str) -> "Celery[Task[Any, Any]]":
+    """`app`, made when it is first asked for: importing this module reads no file."""
+    if name in {"app", "celery"}:
+        return _from_environment()
+    raise AttributeError(name)

@@ -1,0 +1,97 @@
+"""Dispatch: every worker looks, five times a second, whether lanes are due, and sends wake-ups for them.
+
+It is a step of the worker with a thread and a Redis client of its own: the worker's own timers stand still
+while the broker is away, and none of the workers is special. Scripts in Redis decide how many wake-ups may be
+sent, so any number of workers may look at once.
+"""
+
+import random
+import threading
+import uuid
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, Final
+
+import structlog
+from celery import Celery, Task, bootsteps
+
+from worker.errors import StoreError
+from worker.flush import Edges, flush_next
+from worker.tasks import DRAIN, Drains, queue_of
+
+PERIOD_SECONDS: Final = 0.2
+CLAIM_MS: Final = 10_000
+"""How long a wake-up may be on its way before another is sent in its place."""
+
+log = structlog.get_logger()
+
+
+class Dispatch(bootsteps.StartStopStep):
+    """The bootstep; `attach` makes it part of an application's workers."""
+
+    requires = ("celery.worker.components:Pool",)
+    drains: ClassVar[Drains]
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        super().__init__(worker, **options)
+        self._thread: Dispatcher | None = None
+
+    @classmethod
+    def attach(cls, app: "Celery[Task[Any, Any]]", drains: Drains) -> None:
+        step = type("Dispatch", (cls,), {"drains": drains, "name": "dispatch"})
+        app.steps["worker"].add(step)
+
+    def start(self, worker: Any) -> None:
+        self.drains.open()
+        publish = partial(_publish, worker.app)
+        self._thread = Dispatcher(self.drains, publish)
+        self._thread.start()
+
+    def stop(self, worker: Any) -> None:
+        del worker
+        self.drains.stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+
+def _publish(app: "Celery[Task[Any, Any]]", destination: str, claim: str) -> None:
+    app.send_task(
+        DRAIN,
+        args=[destination],
+        task_id=claim,
+        queue=queue_of(destination),
+        expires=CLAIM_MS / 1000,
+        retry=False,
+    )
+
+
+class Dispatcher(threading.Thread):
+    """Sweeps all destinations until the worker stops."""
+
+    def __init__(self, drains: Drains, publish: Callable[[str, str], None]) -> None:
+        super().__init__(name="dispatch", daemon=True)
+        self._drains = drains
+        self._publish = publish
+
+    def run(self) -> None:
+        while not self._drains.stopping.wait(PERIOD_SECONDS * random.uniform(0.75, 1.25)):  # noqa: S311 - jitter
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Look once at each destination."""
+        for name, edges in self._drains.edges.items():
+            try:
+                self._wake(name, edges)
+            except StoreError as failure:
+                log.warning("dispatch.interrupted", destination=name, reason=str(failure))
+                return
+
+    def _wake(self, name: str, edges: Edges) -> None:
+        claims = [uuid.uuid4().hex for _ in range(edges.schedule.max_in_flight)]
+        for claim in edges.lanes.wake(edges.schedule, claims, CLAIM_MS):
+            try:
+                self._publish(name, claim)
+            except Exception as failure:  # noqa: BLE001 - brokers fail in many ways, and the lanes must drain in all
+                log.warning("dispatch.publish_failed", destination=name, reason=type(failure).__name__)
+                edges.lanes.finish(claim)
+                flush_next(edges)

@@ -1,0 +1,83 @@
+"""The one task, `drain`: flush due lanes of a destination, one after another."""
+
+import threading
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from worker.delivery import open_client
+from worker.errors import StoreError
+from worker.flush import Edges, flush_next, open_edges
+from worker.settings import Settings
+from worker.store.store import Store, open_store
+
+if TYPE_CHECKING:
+    from celery import Celery, Task
+
+DRAIN: Final = "relay.drain"
+SLICE_SECONDS: Final = 5.0
+"""How long one wake-up may go on leasing lanes, so that destinations take turns in a worker's slots."""
+RUNNING_MS: Final = 60_000
+"""How long a running wake-up keeps its claim; it gives it back when it ends."""
+
+log = structlog.get_logger()
+
+
+def queue_of(destination: str) -> str:
+    """The Celery queue of a destination: workers may be pinned to some."""
+    return f"drain.{destination}"
+
+
+class Drains:
+    """The edges of every destination, opened when the worker first needs them, and what is done with them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.stopping = threading.Event()
+
+    def open(self) -> None:
+        """Make the clients, after any fork and before threads ask for them."""
+        log.info("worker.ready", destinations=sorted(self.edges))
+
+    @cached_property
+    def store(self) -> Store:
+        return open_store(self.settings)
+
+    @cached_property
+    def edges(self) -> dict[str, Edges]:
+        client = open_client()
+        return {each.name: open_edges(each, self.store, client) for each in self.settings.destinations}
+
+    def register(self, app: "Celery[Task[Any, Any]]") -> None:
+        """Make `drain` a task of the application."""
+
+        @app.task(bind=True, name=DRAIN, ignore_result=True)
+        def drain(task: "Task[Any, Any]", destination: str) -> dict[str, float]:
+            return self.drain(destination, str(task.request.id))
+
+    def drain(self, destination: str, claim: str) -> dict[str, float]:
+        """Carry out a wake-up, unless its claim has run out. Returns what flower shows of it."""
+        started = time.monotonic()
+        lanes = changes = 0
+        try:
+            edges = self.edges[destination]
+            if edges.lanes.begin(claim, RUNNING_MS):
+                try:
+                    lanes, changes = self._flush_due(edges, started)
+                finally:
+                    edges.lanes.finish(claim)
+        except StoreError as failure:
+            log.warning("drain.interrupted", destination=destination, reason=str(failure))
+        return {"lanes": lanes, "changes": changes, "seconds": round(time.monotonic() - started, 3)}
+
+    def _flush_due(self, edges: Edges, started: float) -> tuple[int, int]:
+        lanes = changes = 0
+        while not self.stopping.is_set() and time.monotonic() - started < SLICE_SECONDS:
+            flushed = flush_next(edges)
+            if flushed is None:
+                break
+            lanes += 1
+            changes += flushed.changes
+        return lanes, changes
