@@ -61,7 +61,7 @@ class ClientCredentials(httpx.Auth):
             raise NeedsPerson("credentials refused", grant.reason)
         try:
             response = yield self._request()
-            answer = Response(response.status_code, response.read())
+            answer = Response(response.status_code, response.read(), dict(response.headers))
             token, lives = _read(answer)
         except NeedsPerson as refusal:
             self._tokens.refuse(grant.renewal, refusal.detail)

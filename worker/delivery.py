@@ -56,7 +56,7 @@ class Sender:
         )
         answer = self._client.send(outgoing, auth=self._auth, stream=True)
         with contextlib.closing(answer):
-            return Response(answer.status_code, _read(answer), _lower(answer.headers))
+            return Response(answer.status_code, _read(answer), dict(answer.headers))
 
 
 def deliver(
@@ -178,10 +178,6 @@ def _read(answer: httpx.Response) -> bytes:
             raise TryLater("answer too large", f"more than {MAX_ANSWER_BYTES} bytes")
         parts.append(part)
     return b"".join(parts)
-
-
-def _lower(headers: httpx.Headers) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
 
 
 @contextlib.contextmanager

@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Final
 import structlog
 from celery import Celery, Task, bootsteps
 
+from worker.edges import Edges
 from worker.errors import StoreError
-from worker.flush import Edges, flush_next
+from worker.flush import flush_next
 from worker.tasks import DRAIN, Drains, queue_of
 
 PERIOD_SECONDS: Final = 0.2

@@ -1,32 +1,26 @@
 """The worker's story: read the head of a lane, fold it, deliver it, settle it.
 
-This is the only module that knows both edges, Redis and the vendors. Everything it needs of them is in
-`Edges`; what goes wrong arrives as an instruction (see `worker.errors`) and is carried out here.
+This is the only module that knows both edges, Redis and the vendors. What goes wrong arrives as an instruction
+(see `worker.errors`) and is carried out here.
 """
 
-import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, NamedTuple
 
-import httpx
 import msgspec
 import structlog
 
-from worker.auth import ClientCredentials, FixedToken
 from worker.batching import account, fold
 from worker.contract import Waiting
 from worker.delivery import Sender, deliver
-from worker.destinations import REGISTRY
-from worker.destinations.base import Destination, DestinationSettings, FoldedBatch, Receipt
+from worker.destinations.base import FoldedBatch, Receipt
+from worker.edges import Edges
 from worker.errors import DeliveryError, LeaseLost, NeedsPerson, NotYet, Throttled, TryLater
 from worker.isolation import deliver_isolating
-from worker.store.lanes import Lanes, Lease, Schedule
+from worker.store.lanes import Lease
 from worker.store.limits import Limits
-from worker.store.store import Store
-from worker.store.tokens import Tokens
 
 FAULTS_THAT_HOLD: Final = 3
 """So many faults in a row, over any lanes, hold the destination."""
@@ -49,39 +43,6 @@ LANE_BACKOFF: Final = Backoff(timedelta(seconds=2), timedelta(minutes=5))
 DESTINATION_BACKOFF: Final = Backoff(timedelta(seconds=5), timedelta(minutes=5))
 PERSON_BACKOFF: Final = Backoff(timedelta(seconds=30), timedelta(minutes=15))
 THROTTLE_BACKOFF: Final = Backoff(timedelta(seconds=5), timedelta(minutes=5))
-
-
-@dataclass(frozen=True, slots=True)
-class Edges:
-    """Both ends of one destination: its lanes in Redis, and its vendor."""
-
-    destination: Destination
-    schedule: Schedule
-    lanes: Lanes
-    limits: Limits
-    tokens: Tokens
-    client: httpx.Client
-    chance: Callable[[], float] = field(default=random.random)
-    """Uniform in [0, 1): the jitter of the back-off."""
-
-
-def open_edges(settings: DestinationSettings, store: Store, client: httpx.Client) -> Edges:
-    """The edges of one configured destination."""
-    destination = REGISTRY[settings.kind](settings)
-    credential = destination.credential
-    return Edges(
-        destination=destination,
-        schedule=Schedule(
-            max_changes=settings.batch.max_changes,
-            max_age_ms=round(settings.batch.max_age_seconds * 1000),
-            max_in_flight=settings.max_in_flight,
-            settle_ms=round(settings.settle_seconds * 1000),
-        ),
-        lanes=store.lanes(settings.name),
-        limits=store.limits(credential),
-        tokens=store.tokens(credential),
-        client=client,
-    )
 
 
 class Flushed(NamedTuple):
@@ -153,7 +114,7 @@ def _flush_or_hold(lease: Lease, edges: Edges, permits: "_Permits") -> Flushed |
         permits.use()
         edges.lanes.extend(lease, edges.schedule)
 
-    send = Sender(edges.client, _auth(edges), gate)
+    send = edges.sender(gate)
     try:
         try:
             return flush(lease, edges, send)
@@ -163,11 +124,6 @@ def _flush_or_hold(lease: Lease, edges: Edges, permits: "_Permits") -> Flushed |
     except LeaseLost:
         log.warning("lease.lost", **_names(lease))
         return Flushed(0, send.requests)
-
-
-def _auth(edges: Edges) -> httpx.Auth:
-    credential = edges.destination.credential
-    return ClientCredentials(credential, edges.tokens) if credential.token_url else FixedToken(credential)
 
 
 def _obey(order: DeliveryError, lease: Lease, edges: Edges) -> None:

@@ -30,6 +30,8 @@ def overlap(one: str, other: str) -> bool:
     False
     """
     left, right = _tokens(one), _tokens(other)
+    if () in left or () in right:
+        return False  # `[z-a]` fits no character
 
     @cache
     def meet(i: int, j: int) -> bool:

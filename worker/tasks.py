@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from worker.delivery import open_client
+from worker.edges import Edges, open_edges
 from worker.errors import StoreError
-from worker.flush import Edges, flush_next, open_edges
+from worker.flush import flush_next
 from worker.settings import Settings
 from worker.store.store import Store, open_store
 

@@ -59,13 +59,13 @@ class TomlLines:
         start = self._at
         brackets = 2 if self._text.startswith("[[", start) else 1
         self._at += brackets
-        *outer, name = self._keys()
-        table = (*self._resolved(tuple(outer)), name)
+        keys = tuple(self._keys())
         if brackets == 2:  # noqa: PLR2004 - an array of tables
-            self._note(table, start)
-            self._lengths[table] = self._lengths.get(table, 0) + 1
-        table = self._resolved((*outer, name))
-        self._note(table, start)
+            array = (*self._resolved(keys[:-1]), keys[-1])
+            self._lengths[array] = self._lengths.get(array, 0) + 1
+        table = self._resolved(keys)
+        for end in range(len(table)):
+            self._note(table[: end + 1], start)
         self._skip_blank()
         self._at += brackets
         return table

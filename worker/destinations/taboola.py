@@ -194,6 +194,8 @@ def _check(lane: LaneKey, notes: Notes, response: Response) -> None:
             lane_only=True,
         )
     _check_account(response)
+    if response.content.lstrip().startswith(b"<"):
+        raise TryLater("malformed answer", "a page in place of a blank answer")
 
 
 def _check_account(response: Response) -> None:

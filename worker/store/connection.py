@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 from urllib.parse import quote
@@ -21,6 +21,7 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    ClusterDownError,
     ConnectionError,  # noqa: A004 - redis-py's own name, used in the table below only
     NoPermissionError,
     OutOfMemoryError,
@@ -29,6 +30,7 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
     TimeoutError,  # noqa: A004 - redis-py's own name, used in the table below only
+    TryAgainError,
 )
 from redis.retry import Retry
 from redis.sentinel import Sentinel
@@ -42,6 +44,7 @@ __all__ = [
     "broker_form",
     "broker_url",
     "connect",
+    "embedded_folder",
     "embedded_url",
     "ping",
     "redis_url",
@@ -60,8 +63,6 @@ HEALTH_CHECK_SECONDS: Final = 15
 """A connection idle for longer is tried with PING before it is used."""
 SOCKET_BYTES: Final = 100
 """The longest path of a unix socket that every system takes (Linux: 107, macOS: 103)."""
-EMBEDDED_FOLDER: Final = ".relay"
-"""Where the embedded server lives, beside the configuration."""
 
 
 def connect(redis_url: str) -> Redis:
@@ -126,16 +127,14 @@ def ping(client: Redis) -> Literal["ready", "loading", "away"]:
 
 
 def shut_down(client: Redis) -> None:
-    """Order the server to end cleanly, its append-only file written. Returns when it has taken the order."""
-    try:
+    """Order the server to end, its append-only file written. Whether it does is for the caller to see."""
+    with suppress(RedisError):  # it ends before it answers
         client.shutdown()
-    except (ConnectionError, TimeoutError):
-        return  # it ends before it answers
 
 
 def redis_url(settings: Settings) -> str:
     """The configured Redis; without one, the embedded server's socket."""
-    return settings.redis.url or embedded_url(settings.folder / EMBEDDED_FOLDER)
+    return settings.redis.url or embedded_url(embedded_folder(settings))
 
 
 def broker_form(settings: Settings) -> BrokerForm:
@@ -143,6 +142,11 @@ def broker_form(settings: Settings) -> BrokerForm:
     if settings.celery.broker_url is not None:
         return celery_broker(settings.celery.broker_url)
     return broker_url(redis_url(settings))
+
+
+def embedded_folder(settings: Settings) -> Path:
+    """Where the embedded server lives: beside the configuration."""
+    return settings.folder / ".relay"
 
 
 def embedded_url(folder: Path) -> str:
@@ -217,7 +221,7 @@ def _meaning(error: Exception) -> StoreError | None:
         return StoreFull("Redis is at its maxmemory; draining goes on, append again when there is room")
     if isinstance(error, (ConnectionError, TimeoutError, RedisClusterException)):
         return StoreUnavailable(f"Redis cannot be reached: {error}")
-    if isinstance(error, ReadOnlyError) or _UNAVAILABLE.search(str(error)):
+    if isinstance(error, (ReadOnlyError, ClusterDownError, TryAgainError)) or _UNAVAILABLE.search(str(error)):
         return StoreUnavailable(f"Redis cannot take commands now: {error}")
     return None
 

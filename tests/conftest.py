@@ -1,0 +1,66 @@
+"""What every tier shares: a real Redis, a clock that tests move, and waiting for a fact instead of sleeping."""
+
+import fnmatch
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from redis import Redis
+
+from cli.embedded import EmbeddedRedis
+from worker.store import keys
+from worker.store.connection import connect
+from worker.store.store import Store
+
+
+class Clock:
+    """Redis time as a test sets it, in milliseconds."""
+
+    def __init__(self) -> None:
+        self.ms = 1_795_000_000_000
+
+    def __call__(self) -> int:
+        return self.ms
+
+    def advance(self, *, seconds: float) -> None:
+        self.ms += round(seconds * 1000)
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real server that this test session started."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    """An empty Redis. A key that is not in the table of keys fails the test."""
+    with connect(redis_url) as client:
+        client.flushall()
+        yield client
+        unknown = [key for key in client.scan_iter() if not _documented(key.decode())]
+        assert unknown == []
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(redis: Redis, clock: Clock) -> Store:
+    """A store on the test's clock."""
+    return Store(redis, now_ms=clock)
+
+
+def wait_until(fact: Callable[[], bool], *, within: float = 20.0) -> None:
+    """Return as soon as the fact holds; fail when it does not within so many seconds."""
+    deadline = time.monotonic() + within
+    while not fact():
+        assert time.monotonic() < deadline, f"not within {within} s: {fact}"
+        time.sleep(0.02)
+
+
+def _documented(key: str) -> bool:
+    return any(fnmatch.fnmatchcase(key, row.name.replace("[", "[[]")) for row in keys.TABLE)

@@ -1,0 +1,296 @@
+"""Lanes in a real Redis. Times are the test's own."""
+
+import pytest
+from redis import Redis
+
+from tests.conftest import Clock
+from worker.batching import Burial, Settlement
+from worker.contract import Change, Identifier, LaneKey
+from worker.errors import LeaseLost, StoreFull
+from worker.store.lanes import COUNTERS, Lanes, Lease, Schedule
+from worker.store.store import Store
+
+LANE = LaneKey("shop", "vip")
+OTHER = LaneKey("shop", "churn")
+SCHEDULE = Schedule(max_changes=3, max_age_ms=60_000, max_in_flight=2, settle_ms=20_000)
+
+
+def change(who: str, *, entered: bool = True, at: int = 0) -> Change:
+    return Change(entered, at, (Identifier("email", f"{who}@example.com"),))
+
+
+@pytest.fixture
+def lanes(store: Store) -> Lanes:
+    return store.lanes("shop")
+
+
+def leased(lanes: Lanes) -> Lease:
+    lease = lanes.lease(SCHEDULE)
+    assert lease is not None
+    return lease
+
+
+def counters(lanes: Lanes) -> dict[str, int]:
+    status = lanes.status(10)
+    assert status.unaccounted == 0
+    return {name: status.counters[name] for name in COUNTERS if status.counters[name]}
+
+
+def who(lanes: Lanes, lease: Lease) -> list[str]:
+    return [each.change.identifiers[0].value[0] for each in lanes.read(lease, 100, 10_000)]
+
+
+def test_a_lone_change_is_due_when_its_time_is_up(lanes: Lanes, clock: Clock) -> None:
+    lanes.append(LANE, [change("a")], "1")
+
+    assert lanes.lease(SCHEDULE) is None
+
+    clock.advance(seconds=59.999)
+
+    assert lanes.lease(SCHEDULE) is None
+
+    clock.advance(seconds=0.001)
+
+    assert leased(lanes).lane == LANE
+
+
+def test_a_full_lane_is_due_at_once(lanes: Lanes) -> None:
+    lanes.append(LANE, [change(each) for each in "ab"], "1")
+
+    assert lanes.lease(SCHEDULE) is None
+
+    lanes.append(LANE, [change("c")], "2")
+
+    assert who(lanes, leased(lanes)) == ["a", "b", "c"]
+
+
+def test_appending_a_chunk_twice_appends_it_once(lanes: Lanes) -> None:
+    for _ in range(3):
+        lanes.append(LANE, [change("a"), change("b")], "same")
+
+    assert counters(lanes) == {"accepted": 2, "waiting": 2}
+
+
+def test_the_memory_of_chunks_ends(lanes: Lanes, redis: Redis) -> None:
+    lanes.append(LANE, [change("a")], "1")
+
+    assert 0 < redis.pttl("relay:{shop}:chunk:1") <= 600_000
+
+
+def test_a_destination_takes_no_more_than_max_waiting(lanes: Lanes) -> None:
+    lanes.append(LANE, [change("a"), change("b")], "1", max_waiting=3)
+
+    with pytest.raises(StoreFull):
+        lanes.append(OTHER, [change("c"), change("d")], "2", max_waiting=3)
+
+    assert counters(lanes) == {"accepted": 2, "waiting": 2}
+
+
+def test_a_leased_lane_is_leased_to_nobody_else(lanes: Lanes) -> None:
+    lanes.append(LANE, [change(each) for each in "abc"], "1")
+    leased(lanes)
+    lanes.append(LANE, [change(each) for each in "def"], "2")
+
+    assert lanes.lease(SCHEDULE) is None
+
+
+def test_no_more_lanes_are_leased_than_max_in_flight(lanes: Lanes) -> None:
+    for number in range(4):
+        lanes.append(LaneKey("shop", f"audience {number}"), [change(each) for each in "abc"], str(number))
+
+    assert [lanes.lease(SCHEDULE) is not None for _ in range(4)] == [True, True, False, False]
+
+
+def test_the_oldest_lane_goes_first(lanes: Lanes, clock: Clock) -> None:
+    lanes.append(OTHER, [change("a")], "1")
+    clock.advance(seconds=1)
+    lanes.append(LANE, [change(each) for each in "abcdef"], "2")
+    clock.advance(seconds=60)
+
+    assert leased(lanes).lane == OTHER
+
+
+def test_settling_takes_the_head_and_leaves_what_came_since(lanes: Lanes, clock: Clock) -> None:
+    lanes.append(LANE, [change(each) for each in "abc"], "1")
+    lease = leased(lanes)
+    clock.advance(seconds=5)
+    lanes.append(LANE, [change("d")], "2")
+    lanes.settle(lease, Settlement(taken=3, delivered=2, folded=1))
+
+    assert counters(lanes) == {"accepted": 4, "delivered": 2, "folded": 1, "waiting": 1}
+    assert lanes.lease(SCHEDULE) is None
+
+    clock.advance(seconds=59)
+
+    assert lanes.lease(SCHEDULE) is None, "since is the stamp of the new head"
+
+    clock.advance(seconds=1)
+
+    assert who(lanes, leased(lanes)) == ["d"]
+
+
+def test_a_full_remainder_is_due_at_once(lanes: Lanes) -> None:
+    lanes.append(LANE, [change(each) for each in "abcdef"], "1")
+    lanes.settle(leased(lanes), Settlement(taken=3, delivered=3, folded=0))
+
+    assert who(lanes, leased(lanes)) == ["d", "e", "f"]
+
+
+def test_what_was_refused_is_buried_with_its_reason(lanes: Lanes, redis: Redis) -> None:
+    lanes.append(LANE, [change(each) for each in "abc"], "1")
+    settlement = Settlement(taken=3, delivered=2, folded=0, buried=[Burial(change("b"), "invalid identifier")])
+    lanes.settle(leased(lanes), settlement)
+
+    assert counters(lanes) == {"accepted": 3, "delivered": 2, "buried": 1}
+    assert redis.hget("relay:{shop}:dead", "1") == (
+        b'{"lane": "0/vip", "reason": "invalid identifier"}\n[1,true,0,[["email","b@example.com"]],"","",{}]'
+    )
+
+
+def test_a_lease_that_ran_out_can_change_nothing(lanes: Lanes, clock: Clock) -> None:
+    lanes.append(LANE, [change(each) for each in "abc"], "1")
+    lost = leased(lanes)
+    clock.advance(seconds=31)
+    leased(lanes)
+
+    with pytest.raises(LeaseLost):
+        lanes.settle(lost, Settlement(taken=3, delivered=3, folded=0))
+    with pytest.raises(LeaseLost):
+        lanes.extend(lost, SCHEDULE)
+    with pytest.raises(LeaseLost):
+        lanes.give_back(lost, "late", lane_ms=1000)
+    assert counters(lanes) == {"accepted": 3, "waiting": 3}
+
+
+def test_a_lane_whose_worker_died_before_any_request_is_due_when_the_lease_ends(lanes: Lanes, clock: Clock) -> None:
+    lanes.append(LANE, [change(each) for each in "abc"], "1")
+    leased(lanes)
+    clock.advance(seconds=30)
+
+    assert leased(lanes).attempts == 0
+
+
+def test_a_lane_whose_worker_died_after_a_request_waits_until_the_vendor_is_done(lanes: Lanes, clock: Clock) -> None:
+    lanes.append(LANE, [change(each) for each in "abc"], "1")
+    lanes.extend(leased(lanes), SCHEDULE)
+    clock.advance(seconds=30)
+
+    assert lanes.lease(SCHEDULE) is None
+    (lane,) = lanes.status(10).lanes
+    assert lane.hold is not None
+    assert lane.hold.reason == "worker lost"
+
+    clock.advance(seconds=10)
+
+    assert leased(lanes).attempts == 1
+
+
+def test_a_held_lane_is_not_leased_until_the_hold_ends(lanes: Lanes, clock: Clock) -> None:
+    lanes.append(LANE, [change(each) for each in "abc"], "1")
+    lanes.give_back(leased(lanes), "HTTP 500", lane_ms=5_000, fault=True)
+    lanes.append(LANE, [change("d")], "2")
+
+    assert lanes.lease(SCHEDULE) is None
+
+    clock.advance(seconds=5)
+    lease = leased(lanes)
+
+    assert (lease.attempts, lease.faults) == (1, 1)
+    assert who(lanes, lease) == ["a", "b", "c", "d"], "a retry never changes the order"
+
+
+def test_success_ends_the_memory_of_attempts(lanes: Lanes, clock: Clock) -> None:
+    lanes.append(LANE, [change(each) for each in "abcdef"], "1")
+    lanes.give_back(leased(lanes), "HTTP 500", lane_ms=5_000, fault=True)
+    clock.advance(seconds=5)
+    lanes.settle(leased(lanes), Settlement(taken=3, delivered=3, folded=0))
+
+    lease = leased(lanes)
+
+    assert (lease.attempts, lease.faults) == (0, 0)
+
+
+def test_after_a_destinations_hold_one_lane_probes(lanes: Lanes, clock: Clock) -> None:
+    for lane in (LANE, OTHER):
+        lanes.append(lane, [change(each) for each in "abc"], lane.audience)
+    lanes.give_back(leased(lanes), "connection failed", lane_ms=1, destination_ms=10_000, fault=True)
+
+    assert lanes.lease(SCHEDULE) is None
+    hold = lanes.status(10).hold
+    assert hold is not None
+    assert hold.reason == "connection failed"
+
+    clock.advance(seconds=10)
+    probe = leased(lanes)
+
+    assert lanes.lease(SCHEDULE) is None
+
+    lanes.settle(probe, Settlement(taken=3, delivered=3, folded=0))
+
+    assert lanes.lease(SCHEDULE) is not None
+    assert lanes.status(10).hold is None
+
+
+@pytest.mark.parametrize("lane", [LANE, None])
+def test_a_hold_by_hand_lasts_until_it_is_released(lanes: Lanes, clock: Clock, lane: LaneKey | None) -> None:
+    lanes.hold_by_hand(lane, "maintenance")
+    lanes.append(LANE, [change(each) for each in "abc"], "1")
+    clock.advance(seconds=1_000_000)
+
+    assert lanes.lease(SCHEDULE) is None
+    assert lanes.release(lane) is True
+    assert leased(lanes).lane == LANE
+    assert lanes.release(lane) is False
+
+
+def test_a_lane_held_by_hand_while_it_is_leased_stays_held_afterwards(lanes: Lanes) -> None:
+    lanes.append(LANE, [change(each) for each in "abcdef"], "1")
+    lease = leased(lanes)
+    lanes.hold_by_hand(LANE, "maintenance")
+    lanes.settle(lease, Settlement(taken=3, delivered=3, folded=0))
+
+    assert lanes.lease(SCHEDULE) is None
+
+
+def test_wake_ups_are_claimed_once_and_within_max_in_flight(lanes: Lanes, clock: Clock) -> None:
+    for number in range(5):
+        lanes.append(LaneKey("shop", str(number)), [change(each) for each in "abc"], str(number))
+
+    assert lanes.wake(SCHEDULE, ["a", "b"], 10_000) == ["a", "b"]
+    assert lanes.wake(SCHEDULE, ["c", "d"], 10_000) == []
+    assert lanes.begin("a", 60_000)
+
+    lanes.finish("a")
+
+    assert lanes.wake(SCHEDULE, ["c", "d"], 10_000) == ["c"]
+
+    clock.advance(seconds=10)
+
+    assert not lanes.begin("b", 60_000)
+    assert lanes.wake(SCHEDULE, ["e", "f"], 10_000) == ["e", "f"]
+
+
+def test_no_wake_up_is_sent_for_a_held_destination_or_one_that_has_nothing_due(lanes: Lanes) -> None:
+    lanes.append(LANE, [change("a")], "1")
+
+    assert lanes.wake(SCHEDULE, ["a"], 10_000) == []
+
+    lanes.append(LANE, [change("b"), change("c")], "2")
+    lanes.hold_by_hand(None, "maintenance")
+
+    assert lanes.wake(SCHEDULE, ["a"], 10_000) == []
+
+
+def test_reading_stops_at_the_size_that_a_request_may_have(lanes: Lanes) -> None:
+    lanes.append(LANE, [change(each) for each in "abc"], "1")
+    lease = leased(lanes)
+
+    assert len(lanes.read(lease, 3, 120)) == 2
+    assert len(lanes.read(lease, 3, 1)) == 1
+
+
+def test_notes_are_kept_and_forgotten(lanes: Lanes) -> None:
+    lanes.keep_notes({"list:vip": "1", "list:churn": "2"})
+    lanes.keep_notes({"list:vip": None, "list:churn": "3"})
+
+    assert lanes.notes(["list:vip", "list:churn"]) == {"list:churn": "3"}

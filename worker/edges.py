@@ -1,0 +1,67 @@
+"""Both ends of one destination, put together: its lanes in Redis, and its vendor."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+
+from worker.auth import ClientCredentials, FixedToken
+from worker.delivery import Gate, Sender, deliver
+from worker.destinations import REGISTRY
+from worker.destinations.base import Destination, DestinationSettings
+from worker.store.lanes import Lanes, Schedule
+from worker.store.limits import Limits
+from worker.store.store import Store
+from worker.store.tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """What a worker needs to drain one destination. `chance` is uniform in [0, 1): the jitter of the back-off."""
+
+    destination: Destination
+    schedule: Schedule
+    lanes: Lanes
+    limits: Limits
+    tokens: Tokens
+    client: httpx.Client
+    chance: Callable[[], float] = random.random
+
+    def sender(self, gate: Gate) -> Sender:
+        """Sends with the destination's credential, each request after passing the gate."""
+        credential = self.destination.credential
+        auth = ClientCredentials(credential, self.tokens) if credential.token_url else FixedToken(credential)
+        return Sender(self.client, auth, gate)
+
+
+def open_edges(settings: DestinationSettings, store: Store, client: httpx.Client) -> Edges:
+    """The edges of one configured destination."""
+    destination = REGISTRY[settings.kind](settings)
+    credential = destination.credential
+    return Edges(
+        destination=destination,
+        schedule=Schedule(
+            max_changes=settings.batch.max_changes,
+            max_age_ms=round(settings.batch.max_age_seconds * 1000),
+            max_in_flight=settings.max_in_flight,
+            settle_ms=round(settings.settle_seconds * 1000),
+        ),
+        lanes=store.lanes(settings.name),
+        limits=store.limits(credential),
+        tokens=store.tokens(credential),
+        client=client,
+    )
+
+
+def probe(edges: Edges) -> str:
+    """Try the credentials without changing anything; what was found, for a person. Raises `DeliveryError`."""
+    return deliver(edges.destination.probe(), edges.sender(_open_gate), {}, _keep_nothing)
+
+
+def _open_gate() -> None:
+    """A probe needs no lease."""
+
+
+def _keep_nothing(_changed: object) -> None:
+    """A probe notes nothing."""
