@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from celery import Celery, Task
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from worker import telemetry
 from worker.dispatch import Dispatch
@@ -44,7 +44,8 @@ def make_app(settings: Settings) -> "Celery[Task[Any, Any]]":
         task_ignore_result=True,
         task_create_missing_queues=False,
         task_default_queue=queue_of(settings.destinations[0].name),
-        task_queues=[Queue(queue_of(each.name)) for each in settings.destinations],
+        task_default_exchange="relay",
+        task_queues=[_queue(each.name) for each in settings.destinations],
         worker_pool="threads",
         worker_concurrency=8,
         worker_prefetch_multiplier=1,
@@ -58,6 +59,11 @@ def make_app(settings: Settings) -> "Celery[Task[Any, Any]]":
     drains.register(app)
     Dispatch.attach(app, drains)
     return app
+
+
+def _queue(destination: str) -> Queue:
+    name = queue_of(destination)
+    return Queue(name, Exchange("relay", type="direct"), routing_key=name)
 
 
 @cache

@@ -1,7 +1,7 @@
 """Finds the culprits of a refused batch by halving it, and delivers the rest."""
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 from worker.batching import halves, merge
 from worker.destinations.base import FoldedBatch, Receipt
@@ -26,41 +26,54 @@ class _Isolation:
     def __init__(self, attempt: Attempt, budget: int) -> None:
         self._attempt = attempt
         self._budget = budget
+        self._receipts: list[Receipt] = []
 
     def deliver(self, batch: FoldedBatch) -> Receipt:
-        receipts, refused = self._try(batch)
-        for depth in (1, 2):
-            halved, refused = self._halve(refused, suspicious=depth == 2)  # noqa: PLR2004 - the second level tells
-            receipts += halved
-        while refused:
-            halved, refused = self._halve(refused, suspicious=False)
-            receipts += halved
-        return merge(receipts)
+        refused = self._try([batch])
+        halves_of_it = self._try(_halved(refused))
+        quarters = self._try(_halved(halves_of_it))
+        if _is_the_requests_fault(halves_of_it, quarters):
+            raise TryLater("request refused", "all parts of it are: it is the request, not the content")
+        while quarters:
+            quarters = self._try(_halved(quarters))
+        return merge(self._receipts)
 
-    def _halve(self, batches: list[FoldedBatch], *, suspicious: bool) -> tuple[list[Receipt], list[FoldedBatch]]:
-        """Try both halves of each refused batch. `suspicious`: two refused siblings, of two, blame the request."""
-        receipts: list[Receipt] = []
-        refused: list[FoldedBatch] = []
+    def _try(self, batches: Iterable[FoldedBatch]) -> list["_Rejected"]:
+        """Send the batches; those that have to be halved."""
+        rejected: list[_Rejected] = []
         for batch in batches:
-            parts = [self._try(half) for half in halves(batch)]
-            still = [each for _, rest in parts for each in rest]
-            if suspicious and len(batches) == len(still) == 2:  # noqa: PLR2004 - both of both
-                raise TryLater("request refused", "all parts of it are: it is the request, not the content")
-            receipts += [receipt for found, _ in parts for receipt in found]
-            refused += still
-        return receipts, refused
+            try:
+                self._receipts.append(self._attempt(batch))
+            except (Refused, TooLarge) as refusal:
+                if len(batch.entries) == 1:
+                    self._receipts.append(_refusal_of(batch, refusal))
+                else:
+                    rejected.append(_Rejected(batch, for_content=isinstance(refusal, Refused)))
+                    self._spend(2)
+        return rejected
 
-    def _try(self, batch: FoldedBatch) -> tuple[list[Receipt], list[FoldedBatch]]:
-        """Send a batch: its receipt, or itself when it has to be halved."""
-        try:
-            return [self._attempt(batch)], []
-        except (Refused, TooLarge) as refusal:
-            if len(batch.entries) == 1:
-                return [_refusal_of(batch, refusal)], []
-        self._budget -= 2
+    def _spend(self, requests: int) -> None:
+        self._budget -= requests
         if self._budget < 0:
             raise TryLater("too many refused", f"more than {BUDGET} requests to find the culprits")
-        return [], [batch]
+
+
+class _Rejected(NamedTuple):
+    batch: FoldedBatch
+    for_content: bool
+
+
+def _halved(rejected: Iterable[_Rejected]) -> Iterator[FoldedBatch]:
+    for each in rejected:
+        yield from halves(each.batch)
+
+
+def _is_the_requests_fault(halves_of_it: Sequence[_Rejected], quarters: Sequence[_Rejected]) -> bool:
+    """Whether both halves were refused for their content, and both halves of one of them too."""
+    if sum(each.for_content for each in halves_of_it) < 2:  # noqa: PLR2004 - both
+        return False
+    parents = [each.batch.id[:-1] for each in quarters if each.for_content]
+    return len(parents) != len(set(parents))
 
 
 def _refusal_of(batch: FoldedBatch, refusal: Refused | TooLarge) -> Receipt:

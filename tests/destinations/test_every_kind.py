@@ -1,5 +1,7 @@
 """What holds for every kind of destination, each against its vendor's stand-in."""
 
+from typing import Any
+
 import pytest
 
 from tests.destinations.conftest import Bench, enters, leaves
@@ -49,7 +51,7 @@ def test_audiences_of_one_destination_are_kept_apart(bench: Bench) -> None:
     assert bench.members('chürn "o\'clock" 🎈') == {bench.form("bob@example.com")}
 
 
-FAULTS = {
+FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "a server error": ({"kind": "status", "status": 500}, "vendor unavailable: HTTP 500"),
     "an HTML page from a proxy": ({"kind": "status", "status": 503, "html": "<h1>away</h1>"}, "vendor unavailable"),
     "an HTML page with a 200": ({"kind": "html_200"}, "malformed answer"),

@@ -1,0 +1,74 @@
+"""Culprits of a refused batch are found by halving, within a budget."""
+
+import math
+
+import pytest
+
+from worker.batching import fold
+from worker.contract import Change, Identifier, LaneKey
+from worker.destinations.base import FoldedBatch, Receipt
+from worker.errors import Refused, TooLarge, TryLater
+from worker.isolation import deliver_isolating
+
+
+def batch_of(size: int) -> FoldedBatch:
+    changes = [Change(number % 2 == 0, 0, (Identifier("email", str(number)),)) for number in range(size)]
+    return fold(LaneKey("shop", "vip"), "b1", changes, lambda identifier: identifier)
+
+
+class Vendor:
+    """Refuses a request that holds a culprit, or more than `most` entries; remembers what it took."""
+
+    def __init__(self, *culprits: int, most: int = 1_000_000) -> None:
+        self.culprits = {Identifier("email", str(each)) for each in culprits}
+        self.most = most
+        self.taken: list[Identifier] = []
+        self.requests = 0
+
+    def __call__(self, batch: FoldedBatch) -> Receipt:
+        self.requests += 1
+        identifiers = [identifier for entry in batch.entries for identifier in entry.identifiers]
+        if len(batch.entries) > self.most:
+            raise TooLarge("request too large")
+        if self.culprits & set(identifiers):
+            raise Refused("refused", "a bad value")
+        self.taken += identifiers
+        return Receipt()
+
+
+@pytest.mark.parametrize("culprits", [(), (0,), (999,), (3, 700)])
+def test_the_rest_is_delivered_and_the_culprits_are_named(culprits: tuple[int, ...]) -> None:
+    vendor = Vendor(*culprits)
+
+    receipt = deliver_isolating(batch_of(1000), vendor)
+
+    assert receipt.refused == dict.fromkeys(vendor.culprits, "refused: a bad value")
+    assert len(vendor.taken) == len(set(vendor.taken)) == 1000 - len(culprits)
+    assert vendor.requests - 1 <= len(culprits) * 2 * math.ceil(math.log2(1000))
+
+
+def test_a_request_that_is_refused_whatever_it_holds_buries_nothing() -> None:
+    vendor = Vendor(*range(1000))
+
+    with pytest.raises(TryLater, match="not the content"):
+        deliver_isolating(batch_of(1000), vendor)
+
+    assert vendor.requests == 7
+
+
+def test_isolating_ends_when_its_budget_is_spent() -> None:
+    vendor = Vendor(*range(0, 500, 5))
+
+    with pytest.raises(TryLater, match="too many refused"):
+        deliver_isolating(batch_of(1000), vendor)
+
+    assert vendor.requests <= 65
+
+
+def test_a_request_that_is_too_large_is_sent_in_parts() -> None:
+    vendor = Vendor(most=100)
+
+    receipt = deliver_isolating(batch_of(1000), vendor)
+
+    assert receipt.refused == {}
+    assert len(vendor.taken) == 1000
