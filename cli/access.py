@@ -1,0 +1,40 @@
+"""The way to Redis for commands that need it: opened, looked at, and closed again."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import click
+
+from worker.errors import StoreUnavailable
+from worker.settings import Settings
+from worker.store.connection import connect, ping, redis_url
+from worker.store.store import Store, open_store
+
+NOT_RUNNING = "the embedded Redis is not running; start `audience-relay up`, or set redis.url"
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Store]:
+    """The store, after a look whether it will do; warnings go to standard error.
+
+    Raises `StoreUnavailable` with what to do, or `ConfigurationError`.
+    """
+    with closing(open_store(settings)) as store:
+        for warning in verified(settings, store):
+            click.echo(f"warning: {warning}", err=True)
+        yield store
+
+
+def verified(settings: Settings, store: Store) -> list[str]:
+    """Warnings about this Redis; raises when it will not do."""
+    try:
+        return store.verify()
+    except StoreUnavailable as error:
+        if settings.redis.url is None and _is_away(settings):
+            raise StoreUnavailable(NOT_RUNNING) from error
+        raise
+
+
+def _is_away(settings: Settings) -> bool:
+    with closing(connect(redis_url(settings))) as client:
+        return ping(client) == "away"

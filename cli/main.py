@@ -1,0 +1,47 @@
+"""The console script `audience-relay`: one group, a command a module."""
+
+from typing import Any
+
+import click
+
+from cli.check import check
+from cli.failures import INTERRUPTED, told
+from cli.hold import hold, release
+from cli.load import load
+from cli.sandbox import sandbox
+from cli.status import status
+from worker import telemetry
+
+
+class _Commands(click.Group):
+    """In the order of use, not of the alphabet; what a command raises ends as one message."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            with told():
+                return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 all is well, 1 the result is not what it should be, 2 the command failed.",
+)
+@click.version_option(package_name="audience-relay", message="%(prog)s %(version)s")
+def main() -> None:
+    """Keeps audiences at Criteo, Taboola and StackAdapt equal to the newest membership events.
+
+    To try it on one machine: `audience-relay sandbox` in one terminal, `audience-relay up` in
+    another, then `audience-relay load events.ndjson` and `audience-relay status --watch`.
+    """
+    telemetry.configure()
+
+
+for command in (load, status, check, hold, release, sandbox):
+    main.add_command(command)

@@ -1,0 +1,64 @@
+"""`audience-relay status`: counters, what waits, and what is held and why."""
+
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from cli import options, overview
+from cli.access import opened
+from cli.tables import draw
+from worker import settings
+from worker.errors import StoreUnavailable
+from worker.settings import Settings
+from worker.store.store import Store
+
+REFRESH_SECONDS: Final = 1.0
+
+
+@click.command()
+@click.option("--watch", is_flag=True, help="Refresh each second until Ctrl-C.")
+@options.config
+@options.as_json
+def status(config: Path, *, watch: bool, as_json: bool) -> None:
+    """Show each destination's counters, what waits in its lanes, and holds with their reasons.
+
+    accepted = delivered + folded + buried + discarded + waiting, always.
+    """
+    if watch and as_json:
+        raise click.UsageError("--watch shows tables; leave --json out, or --watch")
+    relay = settings.load(config)
+    with opened(relay) as store:
+        if watch:
+            _watch(relay, store)
+        elif as_json:
+            options.print_json(overview.as_json(overview.read(relay, store), store.refused()))
+        else:
+            console = options.console()
+            console.print(_drawn(relay, store, console))
+
+
+def _watch(relay: Settings, store: Store) -> None:
+    console = options.console()
+    try:
+        with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
+            while True:
+                live.update(_drawn_or_reason(relay, store, console), refresh=True)
+                time.sleep(REFRESH_SECONDS)
+    except KeyboardInterrupt:
+        return
+
+
+def _drawn_or_reason(relay: Settings, store: Store, console: Console) -> RenderableType:
+    try:
+        return _drawn(relay, store, console)
+    except StoreUnavailable as error:
+        return Group(Text(f"{error}; looking again", "red"))
+
+
+def _drawn(relay: Settings, store: Store, console: Console) -> RenderableType:
+    return draw(overview.read(relay, store), store.refused(), console.width)
