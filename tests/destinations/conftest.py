@@ -65,7 +65,16 @@ class Bench:
     def flush(self) -> Flushed | None:
         """Let a minute pass, so that what waits is due, and flush the oldest lane."""
         self.clock.advance(seconds=61)
+        return self.flush_now()
+
+    def flush_now(self) -> Flushed | None:
+        """Flush the oldest lane that is due already."""
         return flush_next(self.edges)
+
+    def answers(self, status: int) -> int:
+        """How many requests the stand-in answered with that status."""
+        counts = self._client().get(f"{HOST}/_sandbox/requests/{self.kind}").json()
+        return sum(by_status.get(str(status), 0) for by_status in counts["routes"].values())
 
     def members(self, audience: str = "vip") -> set[str]:
         found = self._client().get(f"{HOST}/_sandbox/members/{self.kind}").json()

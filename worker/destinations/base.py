@@ -98,6 +98,7 @@ class DestinationSettings(Frozen):
 
         That two destinations may not write the same audience is seen without this.
         """
+        del other
         return None
 
 

@@ -99,17 +99,17 @@ class Criteo(Destination):
             raise NeedsPerson("contact list refused", f"{gone}: Criteo lists it but takes no changes for it") from None
 
     def probe(self) -> Probe:
+        """Search as a flush would; then, where Criteo tells, see whether the advertiser has granted access."""
+        _checked((yield self._search(limit=1, offset=0)))
         response = yield Request.get(f"{self._api}/advertisers/me")
-        expect_success(response)
-        rows = response.json().get("data") or []
-        advertisers = {str(row.get("id")) for row in rows if isinstance(row, dict)}
-        if self._settings.advertiser_id not in advertisers:
+        granted = {str(row["id"]) for row in _rows(response.json_or_empty())}
+        if granted and self._settings.advertiser_id not in granted:
             raise NeedsPerson(
                 "advertiser not granted",
                 f"the credentials work, but advertiser {self._settings.advertiser_id} has not granted this app access; "
                 "open the app's consent link as that advertiser",
             )
-        return f"advertiser {self._settings.advertiser_id} has granted access"
+        return f"contact lists of advertiser {self._settings.advertiser_id} can be read"
 
     def _deliver(self, batch: FoldedBatch, notes: Notes) -> Conversation:
         note, name = _note(batch.lane), batch.lane.audience
@@ -128,12 +128,8 @@ class Criteo(Destination):
     def _find(self, name: str) -> Generator[Request, Response, str | None]:
         """Look through all contact lists of the advertiser: there is no search by name."""
         offset = 0
-        wanted = {"advertiserIds": [self._settings.advertiser_id], "audienceSegmentTypes": ["ContactList"]}
-        body = {"data": {"type": "AudienceSegment", "attributes": wanted}}
         while True:
-            url = f"{self._segments}/search?limit={PAGE}&offset={offset}"
-            response = yield Request.json("POST", url, body, changes_nothing=True)
-            answer = _checked(response)
+            answer = _checked((yield self._search(limit=PAGE, offset=offset)))
             rows = _rows(answer)
             for row in rows:
                 if _attributes(row).get("name") == name:
@@ -141,6 +137,12 @@ class Criteo(Destination):
             offset += PAGE
             if not rows or offset >= _total(answer, default=offset + 1):
                 return None
+
+    def _search(self, *, limit: int, offset: int) -> Request:
+        wanted = {"advertiserIds": [self._settings.advertiser_id], "audienceSegmentTypes": ["ContactList"]}
+        body = {"data": {"type": "AudienceSegment", "attributes": wanted}}
+        url = f"{self._segments}/search?limit={limit}&offset={offset}"
+        return Request.json("POST", url, body, changes_nothing=True)
 
     def _create(self, name: str) -> Generator[Request, Response, str]:
         attributes = {

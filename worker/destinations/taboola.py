@@ -125,6 +125,7 @@ class Taboola(Destination):
         return Receipt()
 
     def probe(self) -> Probe:
+        """Ask which accounts the credentials may act for."""
         response = yield Request.get(f"{self._backstage}/api/1.0/users/current/allowed-accounts")
         expect_success(response)
         rows = response.json().get("results") or []
