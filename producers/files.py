@@ -4,6 +4,7 @@ Memory grows neither with the file nor with a line that never ends.
 """
 
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -62,6 +63,7 @@ def load(
 def read_ndjson(stream: BinaryIO, max_bytes: int, meter: "Meter") -> Iterator[tuple[int, bytes]]:
     """The lines of a stream that are not blank, with their numbers from 1.
 
+    A byte order mark at the beginning of any line is left out: files may have been put together.
     Of a line longer than `max_bytes` only the beginning is given, more than `max_bytes` of it.
     """
     longest = max_bytes + len(_BOM) + len(b"\r\n")
@@ -110,9 +112,11 @@ def _expect_readable(path: str) -> None:
     """Looks without opening: a named pipe can be opened only once."""
     if path == STDIN:
         return
-    if not Path(path).exists():
-        raise UnreadableFile(f"{path}: no such file")
-    if Path(path).is_dir():
+    try:
+        folder = stat.S_ISDIR(Path(path).stat().st_mode)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if folder:
         raise UnreadableFile(f"{path}: is a folder")
     if not os.access(path, os.R_OK):
         raise UnreadableFile(f"{path}: no permission to read it")
@@ -123,7 +127,7 @@ def _lines(path: str, max_bytes: int, meter: Meter, stdin: BinaryIO | None) -> I
         with _opened(path, stdin) as stream:
             yield from read_ndjson(stream, max_bytes, meter)
     except OSError as error:
-        raise UnreadableFile(f"{path}: {error.strerror or 'cannot be read'}") from error
+        raise _unreadable(path, error) from error
 
 
 def _opened(path: str, stdin: BinaryIO | None) -> AbstractContextManager[BinaryIO]:
@@ -131,6 +135,10 @@ def _opened(path: str, stdin: BinaryIO | None) -> AbstractContextManager[BinaryI
     if path == STDIN:
         return nullcontext(stdin or sys.stdin.buffer)
     return Path(path).open("rb")
+
+
+def _unreadable(path: str, error: OSError) -> UnreadableFile:
+    return UnreadableFile(f"{path}: {error.strerror or 'cannot be read'}")
 
 
 def _with_file(path: str, on_refused: OnRefusedLine | None) -> OnRefused | None:

@@ -1,7 +1,7 @@
 """Identifiers in the one form in which they are compared and sent: trimmed, lower-cased, or left as they are."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 from unicodedata import normalize
 
@@ -45,10 +45,17 @@ def is_hashed(email: str) -> bool:
     return "@" not in email
 
 
-def distinct_devices(values: Iterable[object]) -> Iterator[str]:
+def distinct_devices(values: Iterable[object]) -> list[str]:
     """The device ids among the values, exactly as given, each once; blank and all-zero ones name nobody."""
-    texts = (value for value in values if isinstance(value, str) and value.strip(_EDGES))
-    return (text for text in dict.fromkeys(texts) if text not in _ALL_ZERO)
+    found: list[str] = []
+    for value in values:
+        if isinstance(value, str) and value not in found and _names_device(value):
+            found.append(value)
+    return found
+
+
+def _names_device(text: str) -> bool:
+    return text not in _ALL_ZERO and bool(text.strip(_EDGES))
 
 
 def _canonical(text: str) -> str:

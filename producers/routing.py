@@ -7,7 +7,7 @@ from typing import Final, get_args
 
 from producers.identifiers import is_hashed
 from producers.properties import PropertyReader, at
-from producers.segment import Membership, Refusal
+from producers.segment import Membership, Reason, Refusal
 from worker.contract import Change, Identifier, IdentifierType, LaneKey
 from worker.destinations.base import DestinationSettings, Reading
 from worker.patterns import matches
@@ -37,15 +37,15 @@ class Router:
         routes = self._routes_of(membership.audience_key)
         if not routes:
             return Refusal("unrouted")
-        identified = [(route, identifiers) for route in routes if (identifiers := route.identifiers_of(membership))]
-        routed = [
-            (lane, route.change(membership, identifiers))
-            for route, identifiers in identified
-            if (lane := route.lane_of(membership))
-        ]
-        if routed:
-            return routed
-        return Refusal("audience" if len(identified) == len(routes) else "identifier")
+        routed: list[Routed] = []
+        obstacle: Reason = "audience"
+        for route in routes:
+            identifiers = route.identifiers_of(membership)
+            if not identifiers:
+                obstacle = "identifier"
+            elif lane := route.lane_of(membership):
+                routed.append((lane, route.change(membership, identifiers)))
+        return routed or Refusal(obstacle)
 
     def _matching(self, audience_key: str) -> tuple["_Route", ...]:
         return tuple(route for route in self._routes if matches(audience_key, route.audiences))

@@ -50,7 +50,7 @@ MAX_MESSAGE_ID: Final = 256
 """The longest `messageId`, in characters; a longer one is no id."""
 
 
-class Membership(msgspec.Struct, frozen=True, gc=False):
+class Membership(msgspec.Struct, frozen=True, gc=False):  # a tree out of JSON has no cycles
     """One person is in or out of one audience since `occurred_at` (milliseconds since the epoch).
 
     `tree` is the whole source event, for what a destination reads by path. Its `repr` leaves the person out.
@@ -195,10 +195,11 @@ def _occurred_at(timestamp: str | None, received_at: int) -> int | None:
 
 def _identifiers(properties: Tree, traits: Tree, context_traits: Tree) -> tuple[Identifier, ...]:
     email = first_email((traits.get("email"), properties.get("email"), context_traits.get("email")))
-    found = [] if email is None else [Identifier("email", email)]
-    devices = [place.get(name) for place in (properties, traits) for name in ("ios_id", "android_id")]
-    found.extend(Identifier("device", device) for device in distinct_devices(devices))
-    return tuple(found)
+    devices = distinct_devices(
+        (properties.get("ios_id"), properties.get("android_id"), traits.get("ios_id"), traits.get("android_id"))
+    )
+    found = [Identifier("device", device) for device in devices]
+    return tuple(found) if email is None else (Identifier("email", email), *found)
 
 
 def _message_id(tree: Tree) -> str:
