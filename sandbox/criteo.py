@@ -130,7 +130,7 @@ class CriteoSandbox(CriteoAccess):
         types = new.types()
         if len(types) != 1:
             raise _ItemRefused(
-                "invalid", "Exactly one kind of segment must be given, such as contactList", "contactList"
+                "invalid", "Exactly one kind of segment must be given, such as contactList", "attributes/contactList"
             )
         return segment_json(self._new_segment(new.advertiser_id, new.name, new.description, types[0]))
 
@@ -164,9 +164,9 @@ class CriteoSandbox(CriteoAccess):
     def _check_name(self, advertiser: str, name: str) -> None:
         """Guide "audience segments": a name is unique per advertiser."""
         if not name.strip():
-            raise _ItemRefused("name-must-not-be-empty", "A segment needs a name", "name")
+            raise _ItemRefused("name-must-not-be-empty", "A segment needs a name", "attributes/name")
         if any((other.advertiser, other.name) == (advertiser, name) for other in self._segments.values()):
-            raise _ItemRefused("name-must-be-unique", f"Another segment is already called {name}", "name")
+            raise _ItemRefused("name-must-be-unique", f"Another segment is already called {name}", "attributes/name")
 
     def _in_bulk(self, request: Request, items: Sequence[ItemT], take: Callable[[ItemT], dict[str, Any]]) -> Response:
         """Each item by itself: what worked in `data`, what did not as problems, where the switch says."""
@@ -176,7 +176,7 @@ class CriteoSandbox(CriteoAccess):
             try:
                 done.append(take(item))
             except _ItemRefused as refused:
-                source = {refused.member: f"/data/{number}/attributes/{refused.member}"}
+                source = {refused.member: f"/data/{number}/{refused.pointer}"}
                 problems.append(problem(request, refused.code, refused.detail, source=source))
         return self._bulk_answer(done, problems)
 
@@ -293,9 +293,12 @@ class CriteoSandbox(CriteoAccess):
 
 
 class _ItemRefused(Exception):
-    def __init__(self, code: str, detail: str, member: str) -> None:
+    """`pointer` leads from the item to the member at fault."""
+
+    def __init__(self, code: str, detail: str, pointer: str) -> None:
         super().__init__(code)
-        self.code, self.detail, self.member = code, detail, member
+        self.code, self.detail, self.pointer = code, detail, pointer
+        self.member = pointer.rpartition("/")[2]
 
 
 def _matches(segment: Segment, filters: SearchFilters) -> bool:

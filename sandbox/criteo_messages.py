@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 from werkzeug import Request
@@ -17,6 +17,10 @@ SegmentType = Literal[
 ]
 ProblemType = Literal["access-control", "authentication", "authorization", "availability", "quota", "validation"]
 Problem = dict[str, Any]
+TITLES: Final = {
+    "audience-invalid": "Audience is invalid",
+    "name-must-be-unique": "Segment name must be unique",
+}
 
 
 @dataclass(slots=True)
@@ -190,7 +194,7 @@ def problem(
 ) -> Problem:
     """`AudienceError` for a contact list; elsewhere `CommonProblem`, which has two members more (OpenAPI)."""
     trace = secrets.token_hex(10)
-    title = code.replace("-", " ").capitalize()
+    title = TITLES.get(code) or code.replace("-", " ").capitalize()
     shared = {"traceId": trace, "type": type_, "code": code, "instance": request.path, "title": title}
     described = shared | {"detail": detail, "source": source}
     if request.path.endswith("/contact-list"):

@@ -25,12 +25,16 @@ class Journal:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.clear()
-
-    def clear(self) -> None:
         self._routes: dict[str, Counter[str]] = {}
         self._in_flight: Counter[Audience] = Counter()
         self._most: dict[Audience, int] = {}
+
+    def clear(self) -> None:
+        """Forget what is over; what is in flight still counts."""
+        with self._lock:
+            self._routes.clear()
+            self._in_flight = +self._in_flight
+            self._most = dict(self._in_flight)
 
     def begin(self, method: str, route: str, audiences: Collection[Audience]) -> "Flight":
         """A request has arrived in full."""

@@ -25,16 +25,15 @@ class RateWindow:
         return True
 
     def remaining(self, limit: int) -> int:
-        start = self._start()
-        while self._calls and self._calls[0] < start:
+        while self._calls and self._calls[0] + self._seconds_counted(self._calls[0]) <= self._clock():
             self._calls.popleft()
         return max(0, limit - len(self._calls))
 
     def resets_at(self) -> int:
         """When a new call could be made at the latest, in whole seconds since the epoch."""
-        begin = self._calls[0] if self._kind == "sliding" and self._calls else self._start()
-        return math.ceil(begin + WINDOW_SECONDS)
+        first = self._calls[0] if self._calls else self._clock()
+        return math.ceil(first + self._seconds_counted(first))
 
-    def _start(self) -> float:
-        now = self._clock()
-        return now - WINDOW_SECONDS if self._kind == "sliding" else now - now % WINDOW_SECONDS
+    def _seconds_counted(self, call: float) -> float:
+        """How long a call counts: to the end of its minute, or a minute."""
+        return WINDOW_SECONDS if self._kind == "sliding" else WINDOW_SECONDS - call % WINDOW_SECONDS

@@ -190,10 +190,13 @@ def _accepted(request: Request) -> str:
 
 
 def _answer(result: ExecutionResult, mimetype: str) -> Response:
-    """Errors before the execution come without `data`, with status 200 as `application/json` and else 400."""
+    """Errors before the execution come without `data`, with status 200 as `application/json` and else 400.
+
+    Their wording is that of graphql-js, which quotes with `"`.
+    """
     if result.data is None and result.errors and not any(error.path for error in result.errors):
-        body = {"errors": [error.formatted for error in result.errors]}
-        return json_answer(body, 200 if mimetype == JSON else 400, mimetype)
+        errors = [error.formatted | {"message": error.message.replace("'", '"')} for error in result.errors]
+        return json_answer({"errors": errors}, 200 if mimetype == JSON else 400, mimetype)
     return json_answer(result.formatted, 200, mimetype)
 
 

@@ -14,6 +14,7 @@ from sandbox.taboola_messages import BAD_REQUEST, FORBIDDEN, credentials_error, 
 
 API: Final = "/backstage/api/1.0"
 EXAMPLE_ACCOUNT: Final = "my-account"
+EXAMPLE_ACCOUNTS: Final = (EXAMPLE_ACCOUNT, "example-account")
 
 _ACCOUNT: Final = re.compile(r"[a-z0-9-]+")
 
@@ -78,7 +79,7 @@ class TaboolaAccess(Vendor):
 
     def _forget(self) -> None:
         self._windows: dict[str, RateWindow] = {}
-        self._known_accounts: dict[str, None] = {EXAMPLE_ACCOUNT: None}
+        self._known_accounts: dict[str, None] = dict.fromkeys(EXAMPLE_ACCOUNTS)
 
     def _no_route(self, _request: Request, error_: HTTPException) -> Response:
         message = "Method not allowed" if error_.code == 405 else "Resource not found"  # noqa: PLR2004 - the status says it
