@@ -10,6 +10,7 @@ from cli.hold import hold, release
 from cli.load import load
 from cli.sandbox import sandbox
 from cli.status import status
+from cli.up import up
 from worker import telemetry
 
 
@@ -43,5 +44,5 @@ def main() -> None:
     telemetry.configure()
 
 
-for command in (load, status, check, hold, release, sandbox):
+for command in (up, load, status, check, hold, release, sandbox):
     main.add_command(command)

@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from cli import options
-from cli.signals import stopping_alike
+from cli.signals import interrupting
 from sandbox.app import Sandbox
 from sandbox.server import Server
 from worker.errors import RelayError
@@ -26,7 +26,7 @@ class PortTaken(RelayError):
 @options.unused_config
 def sandbox(host: str, port: int, *, requests: bool) -> None:
     """Stand in for the vendors until Ctrl-C. Any client id, secret and token are taken."""
-    with stopping_alike(), suppress(KeyboardInterrupt), _server(host, port, access_log=requests) as server:
+    with interrupting(), suppress(KeyboardInterrupt), _server(host, port, access_log=requests) as server:
         for kind, path in API_PATHS.items():
             click.echo(f'{kind:<11} api_url = "{server.url}{path}"')
         click.echo(f"members:    {server.url}/_sandbox/members/criteo")
