@@ -143,9 +143,9 @@ class Vendor(ABC):
         with self._lock:
             fault = self._faults.draw(request.method, name)
         around = Surroundings(self.tokens, self._clock, self._sleep)
-        return suffer(fault, lambda: self._process(request, proceed), around)
+        return suffer(fault, lambda: self._answer(request, proceed), around)
 
-    def _process(self, request: Request, proceed: Callable[[], Response]) -> Response:
+    def _answer(self, request: Request, proceed: Callable[[], Response]) -> Response:
         with self._lock:
             try:
                 response = proceed()

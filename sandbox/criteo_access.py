@@ -6,7 +6,7 @@ from email.utils import formatdate
 from typing import Final, Literal
 
 from werkzeug import Request, Response
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from sandbox.base import Clock, Refusal, Route, Sleep, Vendor, bearer, json_answer
 from sandbox.criteo_identifiers import IdentifierType
@@ -103,7 +103,7 @@ class CriteoAccess(Vendor):
         self._known_advertisers: dict[str, None] = {EXAMPLE_ADVERTISER: None}
 
     def _no_route(self, request: Request, error: HTTPException) -> Response:
-        code = "method-not-allowed" if error.code == 405 else "not-found"  # noqa: PLR2004 - the status says it
+        code = "method-not-allowed" if isinstance(error, MethodNotAllowed) else "not-found"
         return refusal(request, error.code or 404, code, f"{request.method} {request.path} does not exist").response
 
     def _finish(self, request: Request, response: Response) -> None:

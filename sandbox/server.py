@@ -26,7 +26,7 @@ def serve(app: WSGIApplication, host: str = "127.0.0.1", port: int = 0, *, acces
     return server
 
 
-def run(app: WSGIApplication, host: str = "127.0.0.1", port: int = 8090, *, access_log: bool = False) -> None:
+def run(app: WSGIApplication, host: str = "127.0.0.1", port: int = 8900, *, access_log: bool = False) -> None:
     """Serve in this thread until it is interrupted."""
     with Server(app, host, port, access_log=access_log) as server:
         server.run()

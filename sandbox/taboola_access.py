@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from werkzeug import Request, Response
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from sandbox.base import Clock, Refusal, Route, Sleep, Vendor, bearer, json_answer
 from sandbox.ratelimit import RateWindow
@@ -82,7 +82,7 @@ class TaboolaAccess(Vendor):
         self._known_accounts: dict[str, None] = dict.fromkeys(EXAMPLE_ACCOUNTS)
 
     def _no_route(self, _request: Request, error_: HTTPException) -> Response:
-        message = "Method not allowed" if error_.code == 405 else "Resource not found"  # noqa: PLR2004 - the status says it
+        message = "Method not allowed" if isinstance(error_, MethodNotAllowed) else "Resource not found"
         return error(error_.code or 404, message).response
 
     def _token(self, request: Request) -> Response:
