@@ -57,10 +57,12 @@ class EmbeddedRedis:
         return embedded_url(self._folder)
 
     def start(self) -> None:
-        """Return when the server answers.
+        """Return when the server answers; does nothing when it is started already.
 
         Raises `EmbeddedRedisError` when somebody else runs it, or when it does not start.
         """
+        if self._process is not None:
+            return
         try:
             self._make_private_folders()
             self._lock = self._hold_folder()

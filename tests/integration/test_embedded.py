@@ -104,6 +104,15 @@ def test_what_it_took_is_there_after_a_restart(folder: Path) -> None:
         assert client.get("kept") == b"yes"
 
 
+def test_a_client_goes_on_after_a_restart(folder: Path) -> None:
+    with EmbeddedRedis(folder) as redis, connect(redis.url) as client:
+        client.set("kept", "yes")
+        redis.stop()
+        redis.start()
+
+        assert client.get("kept") == b"yes"
+
+
 def test_what_it_took_is_there_after_the_server_was_killed(folder: Path) -> None:
     with EmbeddedRedis(folder) as redis, connect(redis.url) as client:
         client.set("kept", "yes")
@@ -111,6 +120,14 @@ def test_what_it_took_is_there_after_the_server_was_killed(folder: Path) -> None
 
     with EmbeddedRedis(folder) as redis, connect(redis.url) as client:
         assert client.get("kept") == b"yes"
+
+
+def test_starting_twice_is_starting_once(redis: EmbeddedRedis, client: Redis) -> None:
+    before = client.info("server")["process_id"]
+
+    redis.start()
+
+    assert client.info("server")["process_id"] == before
 
 
 def test_stopping_twice_or_before_the_start_does_nothing(folder: Path) -> None:

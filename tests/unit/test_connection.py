@@ -25,6 +25,7 @@ from worker.store.connection import (
     redis_url,
     socket_path,
     translated,
+    verify,
 )
 from worker.store.location import Host, celery_broker, locate
 
@@ -61,7 +62,7 @@ def test_a_sentinel_url_has_hosts_and_a_service(scheme: str) -> None:
 
     assert location.hosts == (Host("one", 26380), Host("::2", 26379))
     assert (location.service, location.db) == ("main one", 3)
-    assert location.sentinel_credentials == {"password": "s=s"}
+    assert location.sentinel_options["password"] == "s=s"
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_a_sentinel_client_asks_all_sentinels_with_their_own_credentials() -> No
     sentinels = [sentinel.connection_pool.connection_kwargs for sentinel in pool.sentinel_manager.sentinels]
     assert [(each["host"], each["port"]) for each in sentinels] == [("one", 26380), ("::2", 26379)]
     assert {each["password"] for each in sentinels} == {"s=s"}
-    assert {each["socket_timeout"] for each in sentinels} == {10}
+    assert {each["socket_timeout"] for each in sentinels} == {2}
     assert (pool.connection_kwargs["username"], pool.connection_kwargs["password"]) == ("user", "p@ss")
     assert (pool.service_name, pool.connection_kwargs["db"]) == ("main one", 3)
 
@@ -197,7 +198,16 @@ def test_the_sentinel_form_names_every_sentinel_and_the_master() -> None:
     form = broker_url(SENTINEL_URL)
 
     assert form.url == "sentinel://user:p%40ss@one:26380/3;sentinel://user:p%40ss@[::2]:26379/3"
-    assert form.transport_options == {"master_name": "main one", "sentinel_kwargs": {"password": "s=s"}}
+    assert form.transport_options["master_name"] == "main one"
+    assert form.transport_options["sentinel_kwargs"]["password"] == "s=s"
+
+
+def test_the_broker_asks_a_sentinel_once_and_then_the_next() -> None:
+    """By default kombu's client would ask one that is away for nine seconds, at every connection."""
+    asking = broker_url(SENTINEL_URL).transport_options["sentinel_kwargs"]
+
+    assert asking["retry"] is None
+    assert asking["socket_connect_timeout"] == asking["socket_timeout"] == 2
 
 
 def test_a_cluster_has_no_broker_form() -> None:
@@ -273,6 +283,33 @@ def test_a_short_folder_that_is_not_private_is_refused(tmp_path: Path, taken: st
             socket_path(folder)
     finally:
         short.rmdir() if stat.S_ISDIR(short.lstat().st_mode) else short.unlink()
+
+
+# ── The look before the start ────────────────────────────────────────────────────────────────────
+
+
+class Told(Redis):
+    """A Redis that says of itself what a test tells it to say."""
+
+    def __init__(self, **info: object) -> None:
+        self.said = info
+
+    def __del__(self) -> None:
+        """There is no connection to close."""
+
+    def info(self, section: str | None = None, *args: object, **kwargs: object) -> dict[str, Any]:
+        return self.said
+
+
+@pytest.mark.parametrize("version", ["6.0.16", "5.0.7", "2.8"])
+def test_an_older_redis_is_refused_with_its_version(version: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"Redis {version} is too old; 6.2 or newer is needed"):
+        verify(Told(redis_version=version))
+
+
+@pytest.mark.parametrize("version", ["6.2.0", "6.2", "7.0.15", "10.1.0"])
+def test_redis_6_2_and_newer_will_do(version: str) -> None:
+    assert verify(Told(redis_version=version)) == []
 
 
 # ── Errors ───────────────────────────────────────────────────────────────────────────────────────

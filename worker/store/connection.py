@@ -66,9 +66,9 @@ SOCKET_BYTES: Final = 100
 
 
 def connect(redis_url: str) -> Redis:
-    """A client for a `redis.url`, safe to share between threads. Connects when first used.
+    """A client for a `redis.url`, safe to share between threads. Connects when first used, to a cluster at once.
 
-    Raises `ConfigurationError` for a URL that cannot be read.
+    Raises `ConfigurationError` for a URL that cannot be read, `StoreUnavailable` for a cluster that is away.
     """
     location = locate(redis_url)
     match location.form:
@@ -176,15 +176,15 @@ def socket_path(folder: Path) -> Path:
 
 def _through_sentinels(location: RedisLocation) -> Redis:
     options = _client_options(location)
-    to_sentinels = _socket_options() | location.sentinel_credentials
+    to_sentinels = _socket_options() | location.sentinel_options
     sentinel: Any = Sentinel(location.hosts, sentinel_kwargs=to_sentinels, **options)  # type: ignore[no-untyped-call]
     return cast("Redis", sentinel.master_for(location.service))
 
 
 def _to_cluster(location: RedisLocation) -> Redis:
     """A cluster's client has the commands of `Redis`, if not its type."""
-    options = _client_options(location) | {"retry": Retry(NoBackoff(), 0)}
-    del options["db"]
+    options = _client_options(location)
+    del options["db"]  # a cluster has only one
     host, port = location.hosts[0]
     with translated():
         return cast("Redis", RedisCluster(host, port, **options))

@@ -24,6 +24,8 @@ NO_CLUSTER: Final = (
     "a Redis Cluster cannot be the broker: Celery does not support it; "
     "set celery.broker_url to a Redis without cluster mode, or to RabbitMQ or SQS"
 )
+SENTINEL_SECONDS: Final = 2.0
+"""How long a sentinel may take to be reached, and to answer."""
 
 _EXAMPLES: Final[Mapping[Form, str]] = {
     "tcp": "redis://[user:password@]host[:6379][/db]",
@@ -82,10 +84,10 @@ class RedisLocation:
         return converted | texts
 
     @property
-    def sentinel_credentials(self) -> dict[str, str]:
-        """`username` and `password` of the sentinels themselves, as far as they have any."""
-        prefix = "sentinel_"
-        return {key.removeprefix(prefix): text for key, text in self.options.items() if key.startswith(prefix)}
+    def sentinel_options(self) -> dict[str, Any]:
+        """How to ask a sentinel: with its own credentials, and without repeating, for the next one knows as much."""
+        own = {key.removeprefix("sentinel_"): text for key, text in self.options.items() if key.startswith("sentinel_")}
+        return {"retry": None, "socket_connect_timeout": SENTINEL_SECONDS, "socket_timeout": SENTINEL_SECONDS, **own}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +163,7 @@ def _tls_broker(location: RedisLocation) -> BrokerForm:
 def _sentinel_broker(location: RedisLocation) -> BrokerForm:
     """Every sentinel with the credentials and the db, because kombu reads them of whichever it uses."""
     url = ";".join(f"sentinel://{_userinfo(location)}{host}/{location.db}" for host in location.hosts)
-    options: dict[str, Any] = {"master_name": location.service}
-    if location.sentinel_credentials:
-        options["sentinel_kwargs"] = location.sentinel_credentials
-    return BrokerForm(url, options)
+    return BrokerForm(url, {"master_name": location.service, "sentinel_kwargs": location.sentinel_options})
 
 
 def _split(redis_url: str) -> SplitResult:
