@@ -40,11 +40,6 @@ def normalise_email(text: str) -> str | None:
     return email if _is_address(email) or _HASH.fullmatch(email) else None
 
 
-def is_hashed(email: str) -> bool:
-    """Whether a normalised email was hashed (SHA-256 or MD5, in hex) before it came."""
-    return "@" not in email
-
-
 def distinct_devices(values: Iterable[object]) -> list[str]:
     """The device ids among the values, exactly as given, each once; blank and all-zero ones name nobody."""
     found: list[str] = []

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, get_args
+from typing import Final
 
-from producers.identifiers import is_hashed
 from producers.properties import PropertyReader, at
 from producers.segment import Membership, Reason, Refusal
-from worker.contract import Change, Identifier, IdentifierType, LaneKey
+from worker.contract import Change, Identifier, LaneKey
 from worker.destinations.base import DestinationSettings, Reading
 from worker.patterns import matches
 
@@ -20,6 +19,7 @@ REMEMBERED_AUDIENCES: Final = 4096
 """For how many audience keys the router remembers which destinations take them."""
 _MAX_DIGITS: Final = 19
 """Of a number at the place of an audience id: what fits into 64 bits."""
+_HASH_LENGTHS: Final = {"md5": 32, "sha256": 64}
 
 
 class Router:
@@ -60,8 +60,8 @@ class _Route:
     reading: Reading
     path: tuple[str, ...] | None
     """Where the vendor's name for the audience stands; None: the audience key is the name."""
-    takes_all: bool
-    """Whether every identifier is of use."""
+    useless_hashes: frozenset[int]
+    """The lengths of hashed emails that the vendor cannot use."""
     properties: PropertyReader
 
     @classmethod
@@ -72,13 +72,11 @@ class _Route:
             audiences=settings.audiences,
             reading=reading,
             path=None if reading.audience == AUDIENCE_KEY else tuple(reading.audience.split(".")),
-            takes_all=not reading.raw_email and set(reading.identifiers) == set(get_args(IdentifierType)),
+            useless_hashes=_useless_hashes(reading),
             properties=PropertyReader(reading.properties),
         )
 
     def identifiers_of(self, membership: Membership) -> tuple[Identifier, ...]:
-        if self.takes_all:
-            return membership.identifiers
         return tuple([each for each in membership.identifiers if self._takes(each)])
 
     def lane_of(self, membership: Membership) -> LaneKey | None:
@@ -101,7 +99,7 @@ class _Route:
     def _takes(self, identifier: Identifier) -> bool:
         if identifier.type not in self.reading.identifiers:
             return False
-        return not (self.reading.raw_email and identifier.type == "email" and is_hashed(identifier.value))
+        return identifier.type != "email" or len(identifier.value) not in self.useless_hashes or "@" in identifier.value
 
     def _audience_of(self, membership: Membership) -> str | None:
         if self.path is None:
@@ -112,6 +110,10 @@ class _Route:
         if audience is None and self.reading.fallback_to_key:
             return membership.audience_key
         return audience
+
+
+def _useless_hashes(reading: Reading) -> frozenset[int]:
+    return frozenset(length for name, length in _HASH_LENGTHS.items() if name not in reading.hashed_emails)
 
 
 _lane = lru_cache(REMEMBERED_AUDIENCES)(LaneKey)

@@ -34,6 +34,7 @@ def make_app(settings: Settings) -> "Celery[Task[Any, Any]]":
             "global_keyprefix": "relay:celery:",
             **broker.transport_options,
         },
+        broker_use_ssl=broker.use_ssl or False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_channel_error_retry=True,
@@ -47,7 +48,7 @@ def make_app(settings: Settings) -> "Celery[Task[Any, Any]]":
         task_default_exchange="relay",
         task_queues=[_queue(each.name) for each in settings.destinations],
         worker_pool="threads",
-        worker_concurrency=8,
+        worker_concurrency=_slots(settings),
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,
         worker_hijack_root_logger=False,
@@ -59,6 +60,11 @@ def make_app(settings: Settings) -> "Celery[Task[Any, Any]]":
     drains.register(app)
     Dispatch.attach(app, drains)
     return app
+
+
+def _slots(settings: Settings) -> int:
+    """So many threads that a destination whose requests all time out takes none from the others."""
+    return min(64, 2 + sum(each.max_in_flight for each in settings.destinations))
 
 
 def _queue(destination: str) -> Queue:

@@ -7,7 +7,7 @@ from typing import Final
 import httpx
 
 from worker.destinations.base import Credential, Response, expect_success
-from worker.errors import NeedsPerson, NotYet, Refused, TryLater
+from worker.errors import NeedsPerson, NotYet, Refused, Throttled, TooLarge, TryLater
 from worker.store.tokens import Tokens
 
 UNAUTHORIZED: Final = 401
@@ -56,7 +56,7 @@ class ClientCredentials(httpx.Auth):
         if grant.act == "use":
             return grant.token
         if grant.act == "wait":
-            raise NotYet("another worker renews the token", grant.wait_seconds)
+            raise NotYet("another worker renews the token")
         if grant.act == "refused":
             raise NeedsPerson("credentials refused", grant.reason)
         try:
@@ -84,19 +84,27 @@ class ClientCredentials(httpx.Auth):
 
 
 def _read(response: Response) -> tuple[str, timedelta]:
-    """The token and its life. Raises what the answer orders instead."""
+    """The token and its life. Raises what the answer orders instead: it concerns all who use the credential."""
     refusal = response.json_or_empty().get("error")
     if response.status in {400, UNAUTHORIZED} and (refusal is None or refusal in PERMANENT):
         raise NeedsPerson("credentials refused", _ADVICE)
     try:
         expect_success(response)
-    except Refused as unexpected:
-        raise TryLater("token refused", unexpected.detail) from None
-    answer = response.json()
+        answer = response.json()
+    except Throttled:
+        raise
+    except TryLater as passing:
+        raise _trouble(passing.detail, passing.retry_after) from None
+    except (Refused, TooLarge) as unexpected:
+        raise _trouble(unexpected.detail) from None
     token = answer.get("access_token")
     if not isinstance(token, str) or not token:
-        raise TryLater("malformed answer", "the token endpoint sent no access_token")
+        raise _trouble("no access_token in the answer")
     return token, timedelta(seconds=_seconds(answer.get("expires_in")))
+
+
+def _trouble(detail: str, retry_after: float | None = None) -> TryLater:
+    return TryLater("no token", f"the token endpoint failed: {detail}", scope="credential", retry_after=retry_after)
 
 
 def _bearing(request: httpx.Request, token: str) -> httpx.Request:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from worker.contract import Change, Identifier, LaneKey, Property
+from worker.contract import Change, Identifier, LaneKey, Property, Waiting
 from worker.destinations.base import Entry, FoldedBatch, Receipt
 
 
@@ -49,7 +49,7 @@ def _merged_of(identifiers: Sequence[Identifier], merged: dict[Identifier, dict[
 class Burial(NamedTuple):
     """A change that the vendor refused for good, and its reason."""
 
-    change: Change
+    waiting: Waiting
     reason: str
 
 
@@ -64,18 +64,18 @@ class Settlement:
     invalid_unnamed: int = 0
 
 
-def account(changes: Sequence[Change], batch: FoldedBatch, receipt: Receipt) -> Settlement:
+def account(waiting: Sequence[Waiting], batch: FoldedBatch, receipt: Receipt) -> Settlement:
     """What became of each change: buried if an identifier sent for it was refused, else delivered if one was
     sent, else folded.
     """
     entries = batch.entries
     buried = [
-        Burial(changes[entry.position], reason) for entry in entries if (reason := _refusal(entry, receipt)) is not None
+        Burial(waiting[entry.position], reason) for entry in entries if (reason := _refusal(entry, receipt)) is not None
     ]
     return Settlement(
-        taken=len(changes),
+        taken=len(waiting),
         delivered=len(entries) - len(buried),
-        folded=len(changes) - len(entries),
+        folded=len(waiting) - len(entries),
         buried=buried,
         invalid_unnamed=receipt.invalid_unnamed,
     )

@@ -24,7 +24,7 @@ class Identifier(NamedTuple):
         return f"Identifier({self.type})"
 
 
-class Change(msgspec.Struct, frozen=True, array_like=True, tag=1):
+class Change(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     """One person enters or leaves one audience at one destination.
 
     `occurred_at` is in milliseconds since the epoch. Its `repr` leaves the person out, so a change may

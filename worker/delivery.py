@@ -21,6 +21,7 @@ from worker.errors import TryLater
 DEADLINE: Final = timedelta(seconds=20)
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 
+Client = httpx.Client
 Outcome = TypeVar("Outcome")
 Value = TypeVar("Value")
 Gate = Callable[[], None]
@@ -33,10 +34,19 @@ _gate: ContextVar[Gate] = ContextVar("gate")
 class Sender:
     """Sends requests of one credential, each after passing the gate and within the deadline."""
 
-    def __init__(self, client: httpx.Client, auth: httpx.Auth, gate: Gate, deadline: timedelta = DEADLINE) -> None:
+    def __init__(
+        self,
+        client: httpx.Client,
+        auth: httpx.Auth,
+        gate: Gate,
+        observe: Callable[[Mapping[str, str]], None] | None = None,
+        deadline: timedelta = DEADLINE,
+    ) -> None:
+        """`observe` is shown the headers of every answer."""
         self._client = client
         self._auth = auth
         self._gate = gate
+        self._observe = observe or _overlook
         self._seconds = deadline.total_seconds()
         self.requests = 0
 
@@ -56,7 +66,13 @@ class Sender:
         )
         answer = self._client.send(outgoing, auth=self._auth, stream=True)
         with contextlib.closing(answer):
-            return Response(answer.status_code, _read(answer), dict(answer.headers))
+            headers = dict(answer.headers)
+            self._observe(headers)
+            return Response(answer.status_code, _read(answer), headers)
+
+
+def _overlook(_headers: Mapping[str, str]) -> None:
+    """Nobody reads the headers."""
 
 
 def deliver(

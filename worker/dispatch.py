@@ -5,6 +5,7 @@ while the broker is away, and none of the workers is special. Scripts in Redis d
 sent, so any number of workers may look at once.
 """
 
+import math
 import random
 import threading
 import uuid
@@ -50,7 +51,7 @@ class Dispatch(bootsteps.StartStopStep):
 
     def stop(self, worker: Any) -> None:
         del worker
-        self.drains.stopping.set()
+        self.drains.stop()
         if self._thread is not None:
             self._thread.join()
 
@@ -88,7 +89,8 @@ class Dispatcher(threading.Thread):
                 return
 
     def _wake(self, name: str, edges: Edges) -> None:
-        claims = [uuid.uuid4().hex for _ in range(edges.schedule.max_in_flight)]
+        granted = math.ceil(edges.limits.free() / edges.destination.requests_a_batch)
+        claims = [uuid.uuid4().hex for _ in range(min(granted, edges.schedule.max_in_flight))]
         for claim in edges.lanes.wake(edges.schedule, claims, CLAIM_MS):
             try:
                 self._publish(name, claim)

@@ -4,10 +4,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import httpx
-
 from worker.auth import ClientCredentials, FixedToken
-from worker.delivery import Gate, Sender, deliver
+from worker.delivery import Client, Gate, Sender, deliver
 from worker.destinations import REGISTRY
 from worker.destinations.base import Destination, DestinationSettings
 from worker.store.lanes import Lanes, Schedule
@@ -16,26 +14,34 @@ from worker.store.store import Store
 from worker.store.tokens import Tokens
 
 
+def open_gate() -> None:
+    """Lets everything through."""
+
+
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """What a worker needs to drain one destination. `chance` is uniform in [0, 1): the jitter of the back-off."""
+    """What a worker needs to drain one destination.
+
+    `chance` is uniform in [0, 1): the jitter of the back-off. `may_send` raises when no request may be sent any more.
+    """
 
     destination: Destination
     schedule: Schedule
     lanes: Lanes
     limits: Limits
     tokens: Tokens
-    client: httpx.Client
+    client: Client
     chance: Callable[[], float] = random.random
+    may_send: Gate = open_gate
 
     def sender(self, gate: Gate) -> Sender:
         """Sends with the destination's credential, each request after passing the gate."""
         credential = self.destination.credential
         auth = ClientCredentials(credential, self.tokens) if credential.token_url else FixedToken(credential)
-        return Sender(self.client, auth, gate)
+        return Sender(self.client, auth, gate, self.limits.observe)
 
 
-def open_edges(settings: DestinationSettings, store: Store, client: httpx.Client) -> Edges:
+def open_edges(settings: DestinationSettings, store: Store, client: Client, may_send: Gate | None = None) -> Edges:
     """The edges of one configured destination."""
     destination = REGISTRY[settings.kind](settings)
     credential = destination.credential
@@ -51,16 +57,13 @@ def open_edges(settings: DestinationSettings, store: Store, client: httpx.Client
         limits=store.limits(credential),
         tokens=store.tokens(credential),
         client=client,
+        may_send=may_send or open_gate,
     )
 
 
 def probe(edges: Edges) -> str:
     """Try the credentials without changing anything; what was found, for a person. Raises `DeliveryError`."""
-    return deliver(edges.destination.probe(), edges.sender(_open_gate), {}, _keep_nothing)
-
-
-def _open_gate() -> None:
-    """A probe needs no lease."""
+    return deliver(edges.destination.probe(), edges.sender(open_gate), {}, _keep_nothing)
 
 
 def _keep_nothing(_changed: object) -> None:

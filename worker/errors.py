@@ -18,6 +18,8 @@ Outcomes of single changes are values in a `Receipt`, never exceptions. No text 
 identifier or a secret.
 """
 
+from typing import Literal
+
 
 class RelayError(Exception):
     """Anything this project raises on purpose."""
@@ -56,39 +58,42 @@ class DeliveryError(RelayError):
         self.detail = detail
 
 
+Scope = Literal["lane", "destination", "credential"]
+
+
 class TryLater(DeliveryError):
-    """A passing fault. `retry_after`: seconds, when the vendor named them."""
+    """A passing fault.
+
+    `scope` is whom it concerns: the lane alone; the destination (the lane is held, and three in a row hold
+    the destination); or all who use the credential.
+    """
 
     def __init__(
         self,
         reason: str,
         detail: str = "",
         *,
+        scope: Scope = "destination",
         retry_after: float | None = None,
         reset_at: float | None = None,
         outcome_unknown: bool = False,
-        lane_only: bool = False,
     ) -> None:
         super().__init__(reason, detail)
+        self.scope: Scope = scope
         self.retry_after = retry_after
+        """Seconds to wait, when the vendor named them."""
         self.reset_at = reset_at
         """When to come back, in seconds since the epoch, when the vendor named that."""
         self.outcome_unknown = outcome_unknown
         """The vendor may yet apply what was sent."""
-        self.lane_only = lane_only
-        """It says nothing about the destination's other lanes."""
 
 
 class Throttled(TryLater):
-    """The vendor's rate limit: nobody may use the credential until it ends."""
+    """The vendor's rate limit: nobody may use the credential until it ends, and then less often."""
 
 
 class NotYet(DeliveryError):
-    """Our own side has to wait `seconds`; the vendor is not to blame and no attempt is counted."""
-
-    def __init__(self, reason: str, seconds: float) -> None:
-        super().__init__(reason)
-        self.seconds = seconds
+    """Our own side has to wait; the vendor is not to blame and no attempt is counted."""
 
 
 class NeedsPerson(DeliveryError):

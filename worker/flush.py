@@ -1,48 +1,34 @@
 """The worker's story: read the head of a lane, fold it, deliver it, settle it.
 
 This is the only module that knows both edges, Redis and the vendors. What goes wrong arrives as an instruction
-(see `worker.errors`) and is carried out here.
+(see `worker.errors`); `worker.holds` carries it out.
 """
 
 import time
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 import structlog
 
-from worker.batching import account, fold
-from worker.contract import Waiting
+from worker.batching import Settlement, account, fold
+from worker.contract import Identifier, Waiting
 from worker.delivery import Sender, deliver
-from worker.destinations.base import FoldedBatch, Receipt
+from worker.destinations.base import FoldedBatch, Notes, Receipt
 from worker.edges import Edges
-from worker.errors import DeliveryError, LeaseLost, NeedsPerson, NotYet, Throttled, TryLater
-from worker.isolation import deliver_isolating
+from worker.errors import DeliveryError, LeaseLost, NotYet, TryLater
+from worker.holds import names, obey
+from worker.isolation import Delivered, deliver_isolating
 from worker.store.lanes import Lease
 from worker.store.limits import Limits
 
-FAULTS_THAT_HOLD: Final = 3
-"""So many faults in a row, over any lanes, hold the destination."""
+WORKING_SIZE: Final = "working_size"
+"""The note of how many entries a request may have, learned where the vendor took no more."""
+BRAKE_SHARE: Final = 0.2
+BRAKE_COUNT: Final = 50
+"""More than this share of a batch refused, and at least so many: a person should look before they are buried."""
 
 log = structlog.get_logger()
-
-
-class Backoff(NamedTuple):
-    """Exponential with full jitter: a random time up to `first`, doubled at each attempt, at most `longest`."""
-
-    first: timedelta
-    longest: timedelta
-
-    def ms(self, attempts: int, chance: Callable[[], float]) -> int:
-        span: timedelta = min(self.longest, self.first * 2 ** min(attempts, 20))
-        return max(100, round(span.total_seconds() * 1000 * chance()))
-
-
-LANE_BACKOFF: Final = Backoff(timedelta(seconds=2), timedelta(minutes=5))
-DESTINATION_BACKOFF: Final = Backoff(timedelta(seconds=5), timedelta(minutes=5))
-PERSON_BACKOFF: Final = Backoff(timedelta(seconds=30), timedelta(minutes=15))
-THROTTLE_BACKOFF: Final = Backoff(timedelta(seconds=5), timedelta(minutes=5))
 
 
 class Flushed(NamedTuple):
@@ -57,28 +43,29 @@ def flush_next(edges: Edges) -> Flushed | None:
 
     Raises `StoreError` when Redis fails; the lease then runs out by itself.
     """
-    permits = edges.destination.requests_a_batch
-    if edges.limits.take(permits) > 0:
+    permits = _Permits(edges.limits)
+    if not permits.take(edges.destination.requests_a_batch):
         return None
-    budget = _Permits(edges.limits, permits)
     try:
         lease = edges.lanes.lease(edges.schedule)
-        return _flush_or_hold(lease, edges, budget) if lease else None
+        return _flush_or_hold(lease, edges, permits) if lease else None
     finally:
-        budget.give_back()
+        permits.give_back()
 
 
 def flush(lease: Lease, edges: Edges, send: Sender) -> Flushed:
     """Read → fold → deliver → settle. Raises `DeliveryError` or `LeaseLost`; nothing has then left the lane."""
     started = time.monotonic()
-    changes = [each.change for each in _read(lease, edges)]
-    batch = fold(lease.lane, lease.token[:12], changes, edges.destination.vendor_form)
-    receipt = _deliver(batch, edges, send)
-    settlement = account(changes, batch, receipt)
-    edges.lanes.settle(lease, settlement)
+    notes = edges.lanes.notes((WORKING_SIZE, *edges.destination.note_keys(lease.lane)))
+    waiting = _read(lease, edges, notes)
+    batch = fold(lease.lane, lease.batch_id, [each.change for each in waiting], edges.destination.vendor_form)
+    receipt = _deliver(batch, edges, send, notes)
+    settlement = account(waiting, batch, receipt)
+    _brake(settlement, lease)
+    edges.lanes.settle(lease, settlement, superseding=_delivered(waiting, batch, receipt, lease))
     log.info(
         "lane.flushed",
-        **_names(lease),
+        **names(lease),
         removes=len(batch.removes),
         adds=len(batch.adds),
         delivered=settlement.delivered,
@@ -87,30 +74,67 @@ def flush(lease: Lease, edges: Edges, send: Sender) -> Flushed:
         requests=send.requests,
         seconds=round(time.monotonic() - started, 3),
     )
-    return Flushed(len(changes), send.requests)
+    return Flushed(settlement.taken, send.requests)
 
 
-def _read(lease: Lease, edges: Edges) -> list[Waiting]:
+def _read(lease: Lease, edges: Edges, notes: Notes) -> list[Waiting]:
+    most = min(edges.schedule.max_changes, int(notes.get(WORKING_SIZE, edges.schedule.max_changes)))
     try:
-        return edges.lanes.read(lease, edges.schedule.max_changes, edges.destination.max_bytes)
+        return edges.lanes.read(lease, most, edges.destination.max_bytes)
     except msgspec.DecodeError as unreadable:
         detail = "a change in it was written by a newer release; update the workers"
-        raise TryLater("unreadable change", detail, lane_only=True) from unreadable
+        raise TryLater("unreadable change", detail, scope="lane") from unreadable
 
 
-def _deliver(batch: FoldedBatch, edges: Edges, send: Sender) -> Receipt:
+def _deliver(batch: FoldedBatch, edges: Edges, send: Sender, notes: Notes) -> Receipt:
     if not batch.entries:
         return Receipt()
 
     def attempt(part: FoldedBatch) -> Receipt:
-        notes = edges.lanes.notes(edges.destination.note_keys(part.lane))
         return deliver(edges.destination.converse(part, notes), send, notes, edges.lanes.keep_notes)
 
-    return deliver_isolating(batch, attempt)
+    delivered = deliver_isolating(batch, attempt)
+    _remember_size(delivered, edges)
+    return delivered.receipt
+
+
+def _remember_size(delivered: Delivered, edges: Edges) -> None:
+    if delivered.working_size is not None:
+        edges.lanes.keep_notes({WORKING_SIZE: str(delivered.working_size)})
+        log.warning("batch.too_large", destination=edges.lanes.destination, working_size=delivered.working_size)
+
+
+def _brake(settlement: Settlement, lease: Lease) -> None:
+    """Hold the lane instead of burying a great part of the batch, unless somebody has allowed it."""
+    refused = len(settlement.buried) + settlement.invalid_unnamed
+    if lease.may_bury or refused < BRAKE_COUNT or refused <= BRAKE_SHARE * settlement.taken:
+        return
+    sample = sorted({burial.reason for burial in settlement.buried})[:3]
+    raise TryLater(
+        "too many refused",
+        f"{refused} of {settlement.taken} changes, for example: {'; '.join(sample)}. If that is right, "
+        "`audience-relay release --bury` lets the next attempt bury them",
+        scope="lane",
+    )
+
+
+def _delivered(
+    waiting: Sequence[Waiting], batch: FoldedBatch, receipt: Receipt, lease: Lease
+) -> Mapping[Identifier, int]:
+    """Whom the vendor took, with the stamps of their changes: older dead letters of theirs are superseded."""
+    if not lease.dead_letters:
+        return {}
+    taken = [entry for entry in batch.entries if not any(each in receipt.refused for each in entry.identifiers)]
+    return {
+        identifier: waiting[entry.position].stamp
+        for entry in taken
+        for identifier in waiting[entry.position].change.identifiers
+    }
 
 
 def _flush_or_hold(lease: Lease, edges: Edges, permits: "_Permits") -> Flushed | None:
     def gate() -> None:
+        edges.may_send()
         permits.use()
         edges.lanes.extend(lease, edges.schedule)
 
@@ -119,84 +143,31 @@ def _flush_or_hold(lease: Lease, edges: Edges, permits: "_Permits") -> Flushed |
         try:
             return flush(lease, edges, send)
         except DeliveryError as order:
-            _obey(order, lease, edges)
+            obey(order, lease, edges)
             return None if isinstance(order, NotYet) else Flushed(0, send.requests)
     except LeaseLost:
-        log.warning("lease.lost", **_names(lease))
+        log.warning("lease.lost", **names(lease))
         return Flushed(0, send.requests)
-
-
-def _obey(order: DeliveryError, lease: Lease, edges: Edges) -> None:
-    """Hold what the instruction says: the credential, the destination or the lane."""
-    reason = f"{order.reason}: {order.detail}" if order.detail else order.reason
-    match order:
-        case NotYet():
-            edges.lanes.give_back(lease)
-            return
-        case Throttled():
-            held_ms = max(_named_ms(order), THROTTLE_BACKOFF.ms(lease.attempts, edges.chance))
-            edges.limits.hold(reason, held_ms)
-            edges.lanes.give_back(lease)
-        case TryLater():
-            held_ms = _lane_hold_ms(order, lease, edges)
-            edges.lanes.give_back(
-                lease,
-                reason,
-                lane_ms=held_ms,
-                destination_ms=0 if order.lane_only else _destination_hold_ms(lease, edges),
-                fault=not order.lane_only,
-            )
-        case _:
-            held_ms = PERSON_BACKOFF.ms(lease.destination_attempts, edges.chance)
-            edges.lanes.give_back(lease, reason, destination_ms=held_ms)
-    log.warning(
-        "lane.held",
-        **_names(lease),
-        order=type(order).__name__,
-        reason=reason,
-        needs_person=isinstance(order, NeedsPerson),
-        seconds=held_ms / 1000,
-    )
-
-
-def _lane_hold_ms(order: TryLater, lease: Lease, edges: Edges) -> int:
-    waits = [LANE_BACKOFF.ms(lease.attempts, edges.chance), _named_ms(order)]
-    if order.outcome_unknown:
-        waits.append(edges.schedule.settle_ms)
-    return max(waits)
-
-
-def _destination_hold_ms(lease: Lease, edges: Edges) -> int:
-    if lease.faults + 1 < FAULTS_THAT_HOLD:
-        return 0
-    return DESTINATION_BACKOFF.ms(lease.destination_attempts, edges.chance)
-
-
-def _named_ms(order: TryLater) -> int:
-    """How long the vendor asks to wait, at most an hour."""
-    seconds = order.retry_after or 0.0
-    if order.reset_at is not None:
-        seconds = max(seconds, order.reset_at - time.time())
-    return round(max(0.0, min(seconds, 3600.0)) * 1000)
-
-
-def _names(lease: Lease) -> dict[str, str]:
-    return {"destination": lease.lane.destination, "lane": lease.lane.member, "batch": lease.token[:12]}
 
 
 class _Permits:
     """The permits of one flush: taken before, used one a request, the rest given back."""
 
-    def __init__(self, limits: Limits, taken: int) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._left = taken
+        self._left = 0
+
+    def take(self, permits: int) -> bool:
+        """Take them, or as many as come at once. False: none is free now."""
+        self._left = self._limits.take(permits)
+        return self._left > 0
 
     def use(self) -> None:
         """One more request. Raises `NotYet` when it needs a permit that is not free."""
         if self._left > 0:
             self._left -= 1
-        elif wait_ms := self._limits.take(1):
-            raise NotYet("rate limit of the credential", wait_ms / 1000)
+        elif not self._limits.take(1):
+            raise NotYet("no permit of the credential is free")
 
     def give_back(self) -> None:
         self._limits.give_back(self._left)

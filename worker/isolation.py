@@ -1,4 +1,4 @@
-"""Finds the culprits of a refused batch by halving it, and delivers the rest."""
+"""Delivers a batch in as many parts as it takes: culprits are found by halving, and the rest is delivered."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
@@ -13,22 +13,46 @@ BUDGET: Final = 64
 Attempt = Callable[[FoldedBatch], Receipt]
 
 
-def deliver_isolating(batch: FoldedBatch, attempt: Attempt, budget: int = BUDGET) -> Receipt:
+class Delivered(NamedTuple):
+    """The receipt of all parts, and how large a part may be where the whole was too large (else None)."""
+
+    receipt: Receipt
+    working_size: int | None
+
+
+def deliver_isolating(batch: FoldedBatch, attempt: Attempt, budget: int = BUDGET) -> Delivered:
     """Deliver a batch; what is refused even alone is named in the receipt, with the vendor's reason.
+
+    A receipt that counts invalid identifiers without naming them is halved, too, as far as the budget goes; that
+    sends again what was sent, which changes nothing.
 
     Raises `TryLater` when the budget is spent, or when both halves are refused and both halves of one of them
     too: then it is the request that is wrong, not its content. Nothing is then named as refused.
     """
-    return _Isolation(attempt, budget).deliver(batch)
+    isolation = _Isolation(attempt, budget)
+    isolation.deliver(batch)
+    isolation.name_invalid()
+    return Delivered(merge(isolation.receipts), isolation.working_size)
 
 
 class _Isolation:
     def __init__(self, attempt: Attempt, budget: int) -> None:
         self._attempt = attempt
         self._budget = budget
-        self._receipts: list[Receipt] = []
+        self._taken: list[_Taken] = []
+        self._too_large = False
 
-    def deliver(self, batch: FoldedBatch) -> Receipt:
+    @property
+    def receipts(self) -> list[Receipt]:
+        return [each.receipt for each in self._taken]
+
+    @property
+    def working_size(self) -> int | None:
+        if not self._too_large:
+            return None
+        return max((len(each.batch.entries) for each in self._taken), default=1)
+
+    def deliver(self, batch: FoldedBatch) -> None:
         refused = self._try([batch])
         halves_of_it = self._try(_halved(refused))
         quarters = self._try(_halved(halves_of_it))
@@ -36,26 +60,46 @@ class _Isolation:
             raise TryLater("request refused", "all parts of it are: it is the request, not the content")
         while quarters:
             quarters = self._try(_halved(quarters))
-        return merge(self._receipts)
+
+    def name_invalid(self) -> None:
+        """Send halves of what has unnamed invalid identifiers, until each is named or the budget is spent."""
+        unclear = [each for each in self._taken if each.unclear]
+        while unclear and self._budget >= 2:  # noqa: PLR2004 - two halves
+            self._budget -= 2
+            whole = unclear.pop()
+            parts = [_Taken(half, self._attempt(half)) for half in halves(whole.batch)]
+            self._taken.remove(whole)
+            self._taken += parts
+            unclear += [part for part in parts if part.unclear]
 
     def _try(self, batches: Iterable[FoldedBatch]) -> list["_Rejected"]:
         """Send the batches; those that have to be halved."""
         rejected: list[_Rejected] = []
         for batch in batches:
             try:
-                self._receipts.append(self._attempt(batch))
+                self._taken.append(_Taken(batch, self._attempt(batch)))
             except (Refused, TooLarge) as refusal:
                 if len(batch.entries) == 1:
-                    self._receipts.append(_refusal_of(batch, refusal))
+                    self._taken.append(_Taken(batch, _refusal_of(batch, refusal)))
                 else:
                     rejected.append(_Rejected(batch, for_content=isinstance(refusal, Refused)))
+                    self._too_large |= isinstance(refusal, TooLarge)
                     self._spend(2)
         return rejected
 
     def _spend(self, requests: int) -> None:
         self._budget -= requests
         if self._budget < 0:
-            raise TryLater("too many refused", f"more than {BUDGET} requests to find the culprits")
+            raise TryLater("too many refused", f"more than {BUDGET} requests to find the culprits", scope="lane")
+
+
+class _Taken(NamedTuple):
+    batch: FoldedBatch
+    receipt: Receipt
+
+    @property
+    def unclear(self) -> bool:
+        return self.receipt.invalid_unnamed > 0 and len(self.batch.entries) > 1
 
 
 class _Rejected(NamedTuple):

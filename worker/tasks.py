@@ -1,5 +1,6 @@
 """The one task, `drain`: flush due lanes of a destination, one after another."""
 
+import math
 import threading
 import time
 from functools import cached_property
@@ -9,7 +10,7 @@ import structlog
 
 from worker.delivery import open_client
 from worker.edges import Edges, open_edges
-from worker.errors import StoreError
+from worker.errors import NotYet, StoreError
 from worker.flush import flush_next
 from worker.settings import Settings
 from worker.store.store import Store, open_store
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 DRAIN: Final = "relay.drain"
 SLICE_SECONDS: Final = 5.0
 """How long one wake-up may go on leasing lanes, so that destinations take turns in a worker's slots."""
-RUNNING_MS: Final = 60_000
-"""How long a running wake-up keeps its claim; it gives it back when it ends."""
+RUNNING_MS: Final = 30_000
+"""How long a running wake-up keeps its claim; it renews it for each lane and gives it back when it ends."""
+STOP_SECONDS: Final = 5.0
+"""How long a stopping worker begins requests for the batch in hand; the last may take its deadline more."""
 
 log = structlog.get_logger()
 
@@ -37,6 +40,7 @@ class Drains:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.stopping = threading.Event()
+        self._stops_at = math.inf
 
     def open(self) -> None:
         """Make the clients, after any fork and before threads ask for them."""
@@ -49,7 +53,7 @@ class Drains:
     @cached_property
     def edges(self) -> dict[str, Edges]:
         client = open_client()
-        return {each.name: open_edges(each, self.store, client) for each in self.settings.destinations}
+        return {each.name: open_edges(each, self.store, client, self._may_send) for each in self.settings.destinations}
 
     def register(self, app: "Celery[Task[Any, Any]]") -> None:
         """Make `drain` a task of the application."""
@@ -66,16 +70,26 @@ class Drains:
             edges = self.edges[destination]
             if edges.lanes.begin(claim, RUNNING_MS):
                 try:
-                    lanes, changes = self._flush_due(edges, started)
+                    lanes, changes = self._flush_due(edges, claim, started)
                 finally:
                     edges.lanes.finish(claim)
         except StoreError as failure:
             log.warning("drain.interrupted", destination=destination, reason=str(failure))
         return {"lanes": lanes, "changes": changes, "seconds": round(time.monotonic() - started, 3)}
 
-    def _flush_due(self, edges: Edges, started: float) -> tuple[int, int]:
+    def stop(self) -> None:
+        """Begin no further flush; one that is under way may send requests for a little longer."""
+        self._stops_at = time.monotonic() + STOP_SECONDS
+        self.stopping.set()
+
+    def _may_send(self) -> None:
+        if time.monotonic() > self._stops_at:
+            raise NotYet("the worker stops")
+
+    def _flush_due(self, edges: Edges, claim: str, started: float) -> tuple[int, int]:
         lanes = changes = 0
         while not self.stopping.is_set() and time.monotonic() - started < SLICE_SECONDS:
+            edges.lanes.begin(claim, RUNNING_MS)
             flushed = flush_next(edges)
             if flushed is None:
                 break

@@ -89,14 +89,17 @@ def test_identifiers_that_criteo_names_as_invalid_are_buried(store: Store, clock
     assert bench.members() == {"ada@example.com", "bob@example.com"}
 
 
-def test_invalid_identifiers_beyond_the_sample_are_counted(store: Store, clock: Clock) -> None:
-    bench = criteo(store, clock, CriteoSwitches(sample_size=1))
+@pytest.mark.parametrize("sample_size", [0, 1, 10])
+def test_invalid_identifiers_beyond_the_sample_are_found(store: Store, clock: Clock, sample_size: int) -> None:
+    bench = criteo(store, clock, CriteoSwitches(sample_size=sample_size))
     bad = [Change(entered=True, occurred_at=0, identifiers=(Identifier("email", f"{n}@x"),)) for n in range(3)]
-    bench.append([enters("ada"), *bad])
+    bench.append([enters("ada"), bad[0], enters("bob"), *bad[1:], enters("eve")])
     bench.flush()
 
     counters = bench.status().counters
-    assert (counters["delivered"], counters["buried"], counters["invalid_unnamed"]) == (3, 1, 2)
+    assert (counters["delivered"], counters["buried"]) == (3, 3)
+    assert "invalid_unnamed" not in counters
+    assert [letter.change for letter in store.dead_letters("shop")] == bad
 
 
 def test_emails_are_hashed_on_request_and_never_twice(store: Store, clock: Clock) -> None:

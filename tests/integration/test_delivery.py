@@ -51,7 +51,7 @@ def passes() -> None:
 def send(client: httpx.Client, request: Request, seconds: float = 5.0) -> TryLater:
     """The order that a failing request leads to."""
     with pytest.raises(TryLater) as order:
-        Sender(client, Bearer(), passes, timedelta(seconds=seconds))(request)
+        Sender(client, Bearer(), passes, deadline=timedelta(seconds=seconds))(request)
     return order.value
 
 

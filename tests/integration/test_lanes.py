@@ -5,9 +5,10 @@ from redis import Redis
 
 from tests.conftest import Clock
 from worker.batching import Burial, Settlement
-from worker.contract import Change, Identifier, LaneKey
+from worker.contract import Change, Identifier, LaneKey, Waiting
 from worker.errors import LeaseLost, StoreFull
-from worker.store.lanes import COUNTERS, Lanes, Lease, Schedule
+from worker.store.deadletters import DeadLetter
+from worker.store.lanes import COUNTERS, Bounds, Lanes, Lease, Schedule
 from worker.store.store import Store
 
 LANE = LaneKey("shop", "vip")
@@ -78,10 +79,10 @@ def test_the_memory_of_chunks_ends(lanes: Lanes, redis: Redis) -> None:
 
 
 def test_a_destination_takes_no_more_than_max_waiting(lanes: Lanes) -> None:
-    lanes.append(LANE, [change("a"), change("b")], "1", max_waiting=3)
+    lanes.append(LANE, [change("a"), change("b")], "1", Bounds(max_waiting=3))
 
     with pytest.raises(StoreFull):
-        lanes.append(OTHER, [change("c"), change("d")], "2", max_waiting=3)
+        lanes.append(OTHER, [change("c"), change("d")], "2", Bounds(max_waiting=3))
 
     assert counters(lanes) == {"accepted": 2, "waiting": 2}
 
@@ -136,15 +137,17 @@ def test_a_full_remainder_is_due_at_once(lanes: Lanes) -> None:
     assert who(lanes, leased(lanes)) == ["d", "e", "f"]
 
 
-def test_what_was_refused_is_buried_with_its_reason(lanes: Lanes, redis: Redis) -> None:
+def test_what_was_refused_is_buried_with_its_reason(lanes: Lanes, store: Store, clock: Clock) -> None:
     lanes.append(LANE, [change(each) for each in "abc"], "1")
-    settlement = Settlement(taken=3, delivered=2, folded=0, buried=[Burial(change("b"), "invalid identifier")])
+    settlement = Settlement(
+        taken=3, delivered=2, folded=0, buried=[Burial(Waiting(clock.ms, change("b")), "invalid identifier")]
+    )
     lanes.settle(leased(lanes), settlement)
 
     assert counters(lanes) == {"accepted": 3, "delivered": 2, "buried": 1}
-    assert redis.hget("relay:{shop}:dead", "1") == (
-        b'{"lane": "0/vip", "reason": "invalid identifier"}\n[1,true,0,[["email","b@example.com"]],"","",{}]'
-    )
+    assert list(store.dead_letters("shop")) == [
+        DeadLetter(1, LANE, "invalid identifier", clock.ms, clock.ms, change("b"), superseded=False)
+    ]
 
 
 def test_a_lease_that_ran_out_can_change_nothing(lanes: Lanes, clock: Clock) -> None:

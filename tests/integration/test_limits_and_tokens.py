@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from redis import Redis
 
 from tests.conftest import Clock
-from worker.destinations.base import Credential, Rate
+from worker.destinations.base import Credential
 from worker.store.limits import Limits
 from worker.store.store import Store
 from worker.store.tokens import Tokens
@@ -15,8 +15,8 @@ from worker.store.tokens import Tokens
 CREDENTIAL = Credential("https://api.example.com", "relay", SecretStr("secret"), "https://api.example.com/token")
 
 
-def limited(calls: int, seconds: float) -> Credential:
-    return Credential("https://api.example.com", "relay", SecretStr("secret"), rate=Rate(calls, seconds))
+def limited(calls: int | None) -> Credential:
+    return Credential("https://api.example.com", "relay", SecretStr("secret"), calls_per_minute=calls)
 
 
 @pytest.fixture
@@ -24,62 +24,116 @@ def tokens(store: Store) -> Tokens:
     return store.tokens(CREDENTIAL)
 
 
+def busiest_minute(granted: list[int]) -> int:
+    return max(sum(start <= each < start + 60_000 for each in granted) for start in granted)
+
+
 @pytest.mark.parametrize("step", [0.0, 0.01, 0.2, 1.0, 7.3])
-def test_no_window_sees_more_than_the_vendor_allows(store: Store, clock: Clock, step: float) -> None:
-    limits = store.limits(limited(250, 60))
+def test_no_minute_sees_more_than_the_vendor_allows(store: Store, clock: Clock, step: float) -> None:
+    limits = store.limits(limited(250))
     granted: list[int] = []
     for _ in range(700):
-        if limits.take(1) == 0:
+        if limits.take(1):
             granted.append(clock())
         clock.advance(seconds=step)
 
-    busiest = max(sum(start <= each < start + 60_000 for each in granted) for start in granted)
-
-    assert busiest <= 250
+    assert busiest_minute(granted) <= 250
     assert len(granted) >= min(700, 200 * 700 * step / 60)
 
 
-def test_permits_are_granted_all_or_none_and_say_when_to_come_back(store: Store, clock: Clock) -> None:
-    limits = store.limits(limited(50, 50))
-    assert limits.take(8) == 0
+def test_permits_are_taken_all_or_none(store: Store, clock: Clock) -> None:
+    limits = store.limits(limited(50))
 
-    wait_ms = limits.take(4)
-
-    assert wait_ms > 0
-    assert limits.take(2) == 0
-
-    clock.advance(seconds=wait_ms / 1000 + 3)
-
+    assert limits.take(8) == 8
     assert limits.take(4) == 0
+    assert limits.free() == 2
+    assert limits.take(2) == 2
+
+    clock.advance(seconds=60)
+
+    assert limits.take(4) == 4
+
+
+def test_more_permits_than_come_at_once_are_taken_in_part(store: Store) -> None:
+    assert store.limits(limited(10)).take(4) == 2
 
 
 def test_permits_that_were_not_used_can_be_given_back(store: Store) -> None:
-    limits = store.limits(limited(50, 50))
-    assert limits.take(10) == 0
-    assert limits.take(1) > 0
+    limits = store.limits(limited(50))
+    assert limits.take(10) == 10
+    assert limits.take(1) == 0
 
     limits.give_back(7)
 
-    assert limits.take(7) == 0
-    assert limits.take(1) > 0
+    assert limits.take(7) == 7
+    assert limits.take(1) == 0
 
 
 def test_all_who_use_a_credential_share_its_permits(redis: Redis, clock: Clock) -> None:
-    one, other = (Limits(redis, limited(10, 10), clock) for _ in range(2))
+    one, other = (Limits(redis, limited(10), clock) for _ in range(2))
 
-    assert one.take(2) == 0
-    assert other.take(1) > 0
+    assert one.take(2) == 2
+    assert other.take(1) == 0
 
 
 def test_a_held_credential_grants_nothing_until_the_hold_ends(store: Store, clock: Clock) -> None:
     limits = store.limits(CREDENTIAL)
     limits.hold("rate limited: HTTP 429", 30_000)
 
-    assert limits.take(1) == 30_000
+    assert limits.take(1) == limits.free() == 0
 
     clock.advance(seconds=30)
 
-    assert limits.take(1) == 0
+    assert limits.take(1) == 1
+    assert limits.held() is None
+
+
+def test_holds_in_a_row_are_counted_and_the_longer_one_stays(store: Store, clock: Clock) -> None:
+    limits = store.limits(CREDENTIAL)
+    limits.hold("long", 30_000)
+    limits.hold("short", 1_000)
+
+    hold = limits.held()
+    assert hold is not None
+    assert (hold.reason, hold.attempts) == ("long", 1)
+
+    clock.advance(seconds=31)
+    limits.hold("again", 30_000)
+
+    assert limits.attempts() == 2
+
+
+def test_a_limit_that_is_not_published_is_learned_from_429s(store: Store, clock: Clock) -> None:
+    """The vendor takes 100 calls a minute and tells nobody."""
+    limits = store.limits(limited(None))
+    taken: list[int] = []
+    refused = 0
+    for _ in range(6_000):
+        if limits.take(1):
+            if sum(each > clock() - 60_000 for each in taken[-100:]) >= 100:
+                refused += 1
+                limits.slow_down()
+                limits.hold("rate limited", 5_000)
+            else:
+                taken.append(clock())
+        clock.advance(seconds=0.2)
+
+    assert refused <= 20
+    assert len(taken) >= 20 * 100 * 0.5
+
+
+def test_answers_correct_the_published_limit(store: Store, clock: Clock) -> None:
+    limits = store.limits(limited(250))
+    limits.observe({"x-ratelimit-limit": "10", "x-ratelimit-remaining": "9"})
+
+    assert limits.take(4) == 2
+
+    reset = clock() // 1000 + 20
+    limits.observe({"x-ratelimit-limit": "10", "x-ratelimit-remaining": "0", "x-ratelimit-reset": str(reset)})
+
+    hold = limits.held()
+    assert hold is not None
+    assert hold.until_ms == reset * 1000
 
 
 def test_one_caller_renews_and_the_others_wait(tokens: Tokens) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.batching import account, fold, halves, merge
-from worker.contract import Change, Identifier, LaneKey
+from worker.contract import Change, Identifier, LaneKey, Waiting
 from worker.destinations.base import Entry, FoldedBatch, Receipt
 
 LANE = LaneKey("shop", "vip")
@@ -29,6 +29,10 @@ def change(who: str, *, entered: bool = True, at: int = 0, **properties: str) ->
 
 def folded(*changes: Change) -> FoldedBatch:
     return fold(LANE, "b1", changes, lambda identifier: identifier)
+
+
+def waiting(changes: Sequence[Change]) -> list[Waiting]:
+    return [Waiting(stamp, each) for stamp, each in enumerate(changes)]
 
 
 def sent(batch: FoldedBatch) -> tuple[list[str], list[str]]:
@@ -75,10 +79,10 @@ def test_accounts_follow_promise_4() -> None:
     changes = [change("a"), change("b"), change("c"), change("a", at=1), change("de")]
     batch = folded(*changes)
 
-    settlement = account(changes, batch, Receipt({email("b"): "invalid", email("e"): "invalid"}))
+    settlement = account(waiting(changes), batch, Receipt({email("b"): "invalid", email("e"): "invalid"}))
 
     assert (settlement.taken, settlement.delivered, settlement.folded) == (5, 2, 1)
-    assert [(each.change, each.reason) for each in settlement.buried] == [
+    assert [(each.waiting.change, each.reason) for each in settlement.buried] == [
         (changes[1], "invalid"),
         (changes[4], "invalid"),
     ]
@@ -115,7 +119,7 @@ def test_folding_leaves_the_newest_direction_of_everybody_and_nobody_twice(chang
     added = [i for each in batch.adds for i in each.identifiers]
     assert len(removed) + len(added) == len({*removed, *added}) == len(newest)
     assert dict.fromkeys(removed, False) | dict.fromkeys(added, True) == {i: found[2] for i, found in newest.items()}
-    settlement = account(changes, batch, Receipt())
+    settlement = account(waiting(changes), batch, Receipt())
     assert settlement.delivered + settlement.folded == settlement.taken == len(changes)
 
 

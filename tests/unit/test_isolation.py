@@ -40,8 +40,9 @@ class Vendor:
 def test_the_rest_is_delivered_and_the_culprits_are_named(culprits: tuple[int, ...]) -> None:
     vendor = Vendor(*culprits)
 
-    receipt = deliver_isolating(batch_of(1000), vendor)
+    receipt, working_size = deliver_isolating(batch_of(1000), vendor)
 
+    assert working_size is None
     assert receipt.refused == dict.fromkeys(vendor.culprits, "refused: a bad value")
     assert len(vendor.taken) == len(set(vendor.taken)) == 1000 - len(culprits)
     assert vendor.requests - 1 <= len(culprits) * 2 * math.ceil(math.log2(1000))
@@ -68,7 +69,39 @@ def test_isolating_ends_when_its_budget_is_spent() -> None:
 def test_a_request_that_is_too_large_is_sent_in_parts() -> None:
     vendor = Vendor(most=100)
 
-    receipt = deliver_isolating(batch_of(1000), vendor)
+    receipt, working_size = deliver_isolating(batch_of(1000), vendor)
 
     assert receipt.refused == {}
     assert len(vendor.taken) == 1000
+    assert working_size == 63
+
+
+class Sampler:
+    """Takes everything, and names only some of the invalid identifiers it counts."""
+
+    def __init__(self, *invalid: int, sample: int) -> None:
+        self.invalid = {Identifier("email", str(each)) for each in invalid}
+        self.sample = sample
+        self.requests = 0
+
+    def __call__(self, batch: FoldedBatch) -> Receipt:
+        self.requests += 1
+        found = [each for entry in batch.entries for each in entry.identifiers if each in self.invalid]
+        return Receipt(dict.fromkeys(found[: self.sample], "invalid"), len(found[self.sample :]))
+
+
+def test_invalid_identifiers_that_are_only_counted_are_named_by_halving() -> None:
+    vendor = Sampler(*range(0, 1000, 40), sample=3)
+
+    receipt, _ = deliver_isolating(batch_of(1000), vendor)
+
+    assert receipt == Receipt(dict.fromkeys(vendor.invalid, "invalid"))
+
+
+def test_naming_ends_with_the_budget_and_what_is_unnamed_stays_counted() -> None:
+    vendor = Sampler(*range(0, 1000, 2), sample=1)
+
+    receipt, _ = deliver_isolating(batch_of(1000), vendor)
+
+    assert vendor.requests == 65
+    assert len(receipt.refused) + receipt.invalid_unnamed == 500

@@ -170,6 +170,12 @@ def test_an_event_that_only_some_can_use_goes_to_those() -> None:
     assert lanes(membership(email=None, ios_id=IOS), criteo(), taboola()) == [LaneKey("taboola", "vip")]
 
 
+def test_an_md5_is_of_use_only_where_the_vendor_knows_it() -> None:
+    hashed = membership(email="b58996c504c5638798eb6b511e6f49af")
+
+    assert lanes(hashed, criteo(), taboola(), stackadapt()) == [LaneKey("criteo", "vip")]
+
+
 def test_a_hashed_email_is_of_no_use_where_addresses_are_needed() -> None:
     hashed = membership(email=SHA256)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from producers.identifiers import is_hashed, normalise_email
+from producers.identifiers import normalise_email
 from producers.iso8601 import calendar_date, milliseconds
 from producers.segment import MAX_AHEAD_MS, MAX_EVENT_BYTES, Membership, RawEvent, Reason, Refusal, parse
 from worker.contract import Identifier
@@ -390,11 +390,6 @@ def test_a_normalised_email_stays_as_it_is(text: str) -> None:
     email = normalise_email(text)
 
     assert email is None or normalise_email(email) == email
-
-
-def test_a_hashed_email_is_told_from_an_address() -> None:
-    assert is_hashed(SHA256)
-    assert not is_hashed(f"{SHA256}@example.com")
 
 
 # ── The message's id ─────────────────────────────────────────────────────────────────────────────

@@ -49,8 +49,8 @@ class Reading(NamedTuple):
     """Whether the vendor's name for the audience is a whole number; another is refused."""
     labelled: bool = False
     """Whether the change carries the audience key as `audience_name`, beside the lane's audience."""
-    raw_email: bool = False
-    """Whether an email that is hashed already is useless here."""
+    hashed_emails: tuple[Literal["md5", "sha256"], ...] = ("md5", "sha256")
+    """Which emails that are hashed already it can use."""
     properties: tuple["PropertyReading", ...] = ()
 
 
@@ -73,6 +73,13 @@ Secret = Annotated[SecretStr, Field(min_length=1)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
+class DeadLetterSettings(Frozen):
+    """How long refused changes are kept; what is older or more is discarded, and counted."""
+
+    max_age_days: Annotated[float, Field(gt=0)] = 30.0
+    max_count: Annotated[int, Field(ge=1)] = 100_000
+
+
 class DestinationSettings(Frozen):
     """What every kind of destination has; a kind adds its own keys and its `kind`."""
 
@@ -81,7 +88,14 @@ class DestinationSettings(Frozen):
     audiences: tuple[Text, ...] = ("*",)
     max_in_flight: Annotated[int, Field(ge=1)] = 2
     settle_seconds: Annotated[float, Field(ge=0)] = 20.0
+    """How long a vendor may yet apply a request whose outcome is unknown; nothing is sent for its lane before."""
     max_waiting: Annotated[int, Field(ge=1)] = 10_000_000
+    """Beyond so many waiting changes, producers are refused for a while."""
+    duplicate_window_seconds: Annotated[float, Field(ge=0)] = 3600.0
+    """A `messageId` that comes again within this time counts once; 0: always counts."""
+    calls_per_minute: Annotated[int, Field(ge=1)] | None = None
+    """The vendor's limit for these credentials, where it differs from what it publishes."""
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
     api_url: ApiUrl
     batch: BatchSettings
 
@@ -105,13 +119,6 @@ class DestinationSettings(Frozen):
 # ── Credentials ──────────────────────────────────────────────────────────────────────────────────
 
 
-class Rate(NamedTuple):
-    """At most `calls` requests in any `seconds`."""
-
-    calls: int
-    seconds: float
-
-
 @dataclass(frozen=True, slots=True)
 class Credential:
     """Whom we are at the vendor. With a `token_url`: OAuth client credentials; without: `secret` is the token."""
@@ -120,7 +127,8 @@ class Credential:
     client_id: str
     secret: SecretStr
     token_url: str | None = None
-    rate: Rate | None = None
+    calls_per_minute: int | None = None
+    """The vendor's limit over all who use the credential; None: it is not known, and learned from 429s."""
 
     @property
     def id(self) -> str:
@@ -297,7 +305,13 @@ def expect_success(response: Response) -> None:
         found = _STATUS[status]
         raise type(found)(found.reason, found.detail)
     if status == 429:  # noqa: PLR2004 - Too Many Requests
-        raise Throttled("rate limited", "HTTP 429", retry_after=_retry_after(response), reset_at=_reset(response))
+        raise Throttled(
+            "rate limited",
+            "HTTP 429",
+            scope="credential",
+            retry_after=_retry_after(response),
+            reset_at=_reset(response),
+        )
     if status in {408, 425} or status >= 500:  # noqa: PLR2004 - the classes of HTTP
         raise TryLater("vendor unavailable", f"HTTP {status}", retry_after=_retry_after(response))
     if 300 <= status < 400:  # noqa: PLR2004 - the classes of HTTP
@@ -326,10 +340,18 @@ def scrub(words: object) -> str:
     return text if len(text) <= _LONGEST_WORDS else text[: _LONGEST_WORDS - 1] + "…"
 
 
+_TOO_MANY: Final = re.compile(r"too (many|large|long|big)|exceed|more than|at most|maximum", re.IGNORECASE)
+
+
+def says_too_many(words: str) -> bool:
+    """Whether a vendor's words are about the size of the request."""
+    return _TOO_MANY.search(words) is not None
+
+
 def sha256_hex(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def is_sha256(text: str) -> bool:
-    """Whether the text is a SHA-256 in lower-case hex, hence an email that was hashed before it came."""
-    return len(text) == 64 and all(char in "0123456789abcdef" for char in text)  # noqa: PLR2004 - its length
+def is_hashed(email: str) -> bool:
+    """Whether an email was hashed before it came: producers let nothing else pass that has no "@"."""
+    return "@" not in email

@@ -17,7 +17,6 @@ from worker.destinations.base import (
     FoldedBatch,
     Notes,
     Probe,
-    Rate,
     Reading,
     Receipt,
     Request,
@@ -25,12 +24,16 @@ from worker.destinations.base import (
     Secret,
     Text,
     expect_success,
+    is_hashed,
+    says_too_many,
     scrub,
     sha256_hex,
 )
-from worker.errors import NeedsPerson, Refused, TryLater
+from worker.errors import NeedsPerson, Refused, TooLarge, TryLater
 
 PAGE: Final = 100
+PUBLISHED_CALLS_PER_MINUTE: Final = 250
+"""Of one application with client credentials (page "rate limits")."""
 MAX_IDENTIFIERS = 50_000
 """Identifiers in one amendment (guide "audience segments", section on managing contact lists)."""
 
@@ -70,18 +73,18 @@ class Criteo(Destination):
 
     @property
     def credential(self) -> Credential:
-        """Client credentials; 250 calls a minute for an application (page "rate limits")."""
+        """Client credentials."""
         return Credential(
             api_url=self._settings.api_url,
             client_id=self._settings.client_id,
             secret=self._settings.client_secret,
             token_url=f"{self._settings.api_url}/oauth2/token",
-            rate=Rate(calls=250, seconds=60),
+            calls_per_minute=self._settings.calls_per_minute or PUBLISHED_CALLS_PER_MINUTE,
         )
 
     def vendor_form(self, identifier: Identifier) -> Identifier:
         """Emails plain or as SHA-256, as configured; one that is hashed already stays as it is."""
-        if self._settings.hash_emails and not is_hash(identifier.value):
+        if self._settings.hash_emails and not is_hashed(identifier.value):
             return Identifier("email", sha256_hex(identifier.value))
         return identifier
 
@@ -160,7 +163,7 @@ class Criteo(Destination):
                 return str(rows[0]["id"])
         found = yield from self._find(name)  # another worker was faster, or the answer does not say
         if found is None:
-            raise TryLater("contact list not created", _words(problems), lane_only=True)
+            raise TryLater("contact list not created", _words(problems), scope="lane")
         return found
 
     def _amend(
@@ -183,15 +186,11 @@ def _note(lane: LaneKey) -> str:
     return f"list:{lane.audience}"
 
 
-def is_hash(value: str) -> bool:
-    """MD5 or SHA-256 in hex: Criteo tells hashes from plain emails by their shape."""
-    return len(value) in {32, 64} and all(char in "0123456789abcdef" for char in value)
-
-
 def _receipt(attributes: Mapping[str, Any], sent: set[str]) -> Receipt:
     sample = attributes.get("sampleInvalidIdentifiers") or []
-    named = {value for each in sample if (value := _as_sent(each, sent)) is not None}
     invalid = attributes.get("nbInvalidIdentifiers") or 0
+    all_invalid = int(invalid) >= len(sent)
+    named = sent if all_invalid else {value for each in sample if (value := _as_sent(each, sent)) is not None}
     refused = {Identifier("email", value): "invalid identifier" for value in named}
     return Receipt(refused, max(0, int(invalid) - len(named)))
 
@@ -213,7 +212,8 @@ def _checked(response: Response) -> dict[str, Any]:
     if response.status == 404:  # noqa: PLR2004 - Not Found
         raise NeedsPerson("not found", "Criteo does not know this address; check api_url and api_version")
     if response.status in {400, 422} and problems:
-        raise Refused(scrub(", ".join(sorted(codes))), _words(problems))
+        words = _words(problems)
+        raise TooLarge("request too large", words) if says_too_many(words) else Refused(", ".join(sorted(codes)), words)
     expect_success(response)
     answer = response.json()
     if problems:

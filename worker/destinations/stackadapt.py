@@ -27,9 +27,10 @@ from worker.destinations.base import (
     Secret,
     Text,
     expect_success,
+    says_too_many,
     scrub,
 )
-from worker.errors import DeliveryError, NeedsPerson, Refused, Throttled, TryLater
+from worker.errors import DeliveryError, NeedsPerson, Refused, Throttled, TooLarge, TryLater
 
 MAX_PROFILES = 1_000
 """Profiles in one request: what Segment's batches hold; the vendor's own maximum is not published."""
@@ -75,7 +76,7 @@ class StackAdaptSettings(DestinationSettings):
             audience="context.personas.computation_id",
             fallback_to_key=True,
             labelled=True,
-            raw_email=True,
+            hashed_emails=(),
             properties=standard + custom,
         )
 
@@ -131,7 +132,12 @@ class StackAdapt(Destination):
     @property
     def credential(self) -> Credential:
         """A fixed token; the vendor's rate limits are not published."""
-        return Credential(api_url=self._settings.api_url, client_id="", secret=self._settings.api_token)
+        return Credential(
+            api_url=self._settings.api_url,
+            client_id="",
+            secret=self._settings.api_token,
+            calls_per_minute=self._settings.calls_per_minute,
+        )
 
     def vendor_form(self, identifier: Identifier) -> Identifier:
         """Emails in clear text: the profiles API takes no hashes."""
@@ -268,10 +274,10 @@ def _checked(response: Response) -> dict[str, Any]:
 def _order(words: str) -> DeliveryError:
     lower = words.lower()
     if "throttl" in lower or "rate limit" in lower or "too many requests" in lower:
-        return Throttled("rate limited", words)
+        return Throttled("rate limited", words, scope="credential")
     if any(each in lower for each in _PASSING):
         return TryLater("vendor error", words)
-    return Refused("GraphQL errors", words)
+    return TooLarge("request too large", words) if says_too_many(words) else Refused("GraphQL errors", words)
 
 
 def _user_errors(fields: Mapping[str, Any], field: str) -> list[dict[str, Any]]:
@@ -287,7 +293,8 @@ def _receipt(entries: Sequence[Entry], errors: Sequence[Mapping[str, Any]]) -> R
     for error in errors:
         index = _index(error.get("path"))
         if index is None or index >= len(entries):
-            raise Refused("profiles refused", _words(errors))
+            words = _words(errors)
+            raise TooLarge("request too large", words) if says_too_many(words) else Refused("profiles refused", words)
         refused[entries[index].identifiers[0]] = scrub(error.get("message") or "refused")
     return Receipt(refused)
 

@@ -24,11 +24,12 @@ from worker.destinations.base import (
     Secret,
     Text,
     expect_success,
-    is_sha256,
+    is_hashed,
+    says_too_many,
     scrub,
     sha256_hex,
 )
-from worker.errors import NeedsPerson, Refused, TryLater
+from worker.errors import NeedsPerson, Refused, TooLarge, TryLater
 
 BAD_REQUEST: Final = 400
 NOT_FOUND: Final = 404
@@ -59,13 +60,10 @@ class TaboolaSettings(DestinationSettings):
         return self
 
     def reading(self) -> Reading:
+        common = Reading(identifiers=("email", "device"), hashed_emails=("sha256",))
         if self.audience_identifier == "external_audience_id":
-            return Reading(
-                identifiers=("email", "device"),
-                audience="context.personas.external_audience_id",
-                numeric_audience=True,
-            )
-        return Reading(identifiers=("email", "device"), audience_names=self.audience_names or None)
+            return common._replace(audience="context.personas.external_audience_id", numeric_audience=True)
+        return common._replace(audience_names=self.audience_names or None)
 
     def target(self) -> tuple[str, ...]:
         return (self.api_url, self.account_id)
@@ -95,11 +93,12 @@ class Taboola(Destination):
             client_id=self._settings.client_id,
             secret=self._settings.client_secret,
             token_url=f"{self._backstage}/oauth/token",
+            calls_per_minute=self._settings.calls_per_minute,
         )
 
     def vendor_form(self, identifier: Identifier) -> Identifier:
         """Emails as SHA-256 of the lower-case address; device ids in clear text, as given (page "user id object")."""
-        if identifier.type == "email" and not is_sha256(identifier.value):
+        if identifier.type == "email" and not is_hashed(identifier.value):
             return Identifier("email", sha256_hex(identifier.value))
         return identifier
 
@@ -164,7 +163,7 @@ class Taboola(Destination):
         _check_account(response)
         audience_id = response.json().get("audience_id")
         if not isinstance(audience_id, int):
-            raise TryLater("malformed answer", "an audience was created without an audience_id", lane_only=True)
+            raise TryLater("malformed answer", "an audience was created without an audience_id", scope="lane")
         return audience_id
 
     def _find(self, lane: LaneKey) -> Generator[Request, Response, int | None]:
@@ -192,7 +191,7 @@ def _check(lane: LaneKey, notes: Notes, response: Response) -> None:
         raise TryLater(
             "audience not usable",
             "Taboola does not know the audience, or not yet: a new one takes up to an hour",
-            lane_only=True,
+            scope="lane",
         )
     _check_account(response)
     if response.content.lstrip().startswith(b"<"):
@@ -207,6 +206,8 @@ def _check_account(response: Response) -> None:
     if response.status == NOT_FOUND:
         raise NeedsPerson("not found", f"{words}: check api_url and account_id")
     if response.status == BAD_REQUEST:
+        if says_too_many(words):
+            raise TooLarge("request too large", words)
         field = scrub(answer.get("offending_field") or "")
         raise Refused(f"refused {field}".strip(), words)
     expect_success(response)

@@ -43,12 +43,18 @@ TABLE: Final = (
     ),
     Key("relay:{*}:wakeups", "zset", "never", "wake-ups sent or running → when their claim runs out (ms)"),
     Key("relay:{*}:chunk:*", "string", "10 minutes", "a chunk that was appended; makes append safe to repeat"),
-    Key("relay:{*}:dead", "hash", "never", "dead letter's number → change, lane, reason"),
+    Key("relay:{*}:seen:*", "set", "two windows", "digests of message ids that were appended, by window"),
+    Key("relay:{*}:dead", "hash", "never", "dead letter's number → lane, reason, stamp, persons; change"),
     Key("relay:{*}:dead-by-time", "zset", "never", "dead letter's number → when it was buried (ms)"),
+    Key("relay:{*}:dead-persons", "hash", "never", "digest of lane and identifier → its dead letters: number@stamp…"),
+    Key("relay:{*}:dead-superseded", "set", "never", "dead letters of which a newer change was delivered"),
+    Key("relay:{*}:bury", "set", "never", "lanes whose next attempt may bury however many are refused"),
     Key("relay:{*}:notes", "hash", "never", "what the destination keeps between batches (the vendor's ids)"),
     Key("relay:{credential:*}:token", "hash", "the token's life", "access token, when it ends, who renews it"),
     Key("relay:{credential:*}:limit", "string", "a minute", "the rate limiter's theoretical arrival time (µs)"),
-    Key("relay:{credential:*}:hold", "string", "the hold", "why nobody may use the credential now"),
+    Key("relay:{credential:*}:rate", "hash", "a day", "calls a minute as the vendor told or as learned from 429s"),
+    Key("relay:{credential:*}:used:*", "string", "3 minutes", "permits taken in one minute"),
+    Key("relay:{credential:*}:hold", "string", "the hold and ten minutes", "why nobody may use the credential"),
 )
 
 

@@ -9,15 +9,16 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import accumulate
 from typing import Any, Final, NamedTuple, cast
 
 from redis import Redis
 
-from worker.batching import Burial, Settlement
-from worker.contract import Change, LaneKey, Waiting, decode, encode
+from worker.batching import Settlement
+from worker.contract import Change, Identifier, LaneKey, Waiting, decode, encode
 from worker.errors import LeaseLost, StoreFull
-from worker.store import keys
+from worker.store import deadletters, keys
 from worker.store.connection import translated
 from worker.store.scripts import script
 
@@ -37,6 +38,13 @@ class Schedule(NamedTuple):
     """The deadline of one request; a lease outlives it by 10 s."""
 
 
+class Bounds(NamedTuple):
+    """What a destination takes: so many changes waiting, and a message id once in so many ms (0: any number)."""
+
+    max_waiting: int = 10_000_000
+    window_ms: int = 0
+
+
 class Lease(NamedTuple):
     """The right to drain one lane, until it runs out or is given back."""
 
@@ -48,6 +56,15 @@ class Lease(NamedTuple):
     """How many faults in a row the destination had, over all lanes."""
     destination_attempts: int
     """How often in a row the destination was held."""
+    dead_letters: int
+    """How many dead letters the destination has."""
+    may_bury: bool
+    """Whether somebody has allowed to bury a great part of a batch."""
+
+    @property
+    def batch_id(self) -> str:
+        """For logs and vendors: unlike that of any other lease."""
+        return self.token[:12]
 
 
 class Lanes:
@@ -61,15 +78,18 @@ class Lanes:
         self._announced = False
         self._scripts = {name: script(client, name) for name in _SCRIPTS}
 
-    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str, *, max_waiting: int = 10_000_000) -> None:
+    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str, bounds: Bounds | None = None) -> None:
         """Push changes onto the tail. When this returns, Redis has them; the same chunk id may be repeated.
 
-        At most 1,000 changes. Raises `StoreFull` when the destination would hold more than `max_waiting`.
+        At most 1,000 changes. Those whose message id was appended lately are left out, and counted. Raises
+        `StoreFull` when the destination would hold more than it may.
         """
         self._announce()
-        values = [encode(change) for change in changes]
-        if not self._run("append", lane.member, chunk_id, CHUNK_MEMORY_MS, max_waiting, self._now(), *values):
-            raise StoreFull(f"{self.destination} already has {max_waiting} changes waiting (max_waiting)")
+        max_waiting, window_ms = bounds or Bounds()
+        values = [part for change in changes for part in (_digest(change.message_id), encode(change))]
+        fixed = (lane.member, chunk_id, CHUNK_MEMORY_MS, max_waiting, window_ms, self._now())
+        if not self._run("append", *fixed, *values):
+            raise StoreFull(f"{self.destination} would hold more than {max_waiting} changes waiting (max_waiting)")
 
     def wake(self, schedule: Schedule, claims: Sequence[str], claim_ms: int) -> Sequence[str]:
         """Claim a wake-up for each due lane that may run now; returns the claims to send."""
@@ -109,9 +129,9 @@ class Lanes:
         )
         if found is None:
             return None
-        lane, attempts, faults, destination_attempts = found
+        lane, attempts, faults, destination_attempts, dead_letters, may_bury = found
         key = LaneKey.from_member(self.destination, lane.decode())
-        return Lease(key, token, attempts, faults, destination_attempts)
+        return Lease(key, token, attempts, faults, destination_attempts, dead_letters, bool(may_bury))
 
     def read(self, lease: Lease, most: int, max_bytes: int) -> list[Waiting]:
         """The oldest changes of the lane, at least one if there is any; they stay there.
@@ -128,9 +148,15 @@ class Lanes:
         """Keep the lease for one more request. Raises `LeaseLost`."""
         self._owned("extend", lease.lane.member, lease.token, schedule.lease_ms, schedule.request_ms, self._now())
 
-    def settle(self, lease: Lease, settlement: Settlement, *, done: bool = True) -> None:
-        """Take the delivered head off the lane; `done` gives the lease back too. Raises `LeaseLost`."""
-        letters = [_dead_letter(lease.lane, burial) for burial in settlement.buried]
+    def settle(
+        self, lease: Lease, settlement: Settlement, *, superseding: Mapping[Identifier, int] | None = None
+    ) -> None:
+        """Take the delivered head off the lane and give the lease back. Raises `LeaseLost`.
+
+        `superseding`: whom the vendor took, with the stamps of the changes; older dead letters of theirs are marked.
+        """
+        superseded = deadletters.superseded(self._client, lease.lane, superseding) if superseding else []
+        letters = [deadletters.encode(lease.lane, burial) for burial in settlement.buried]
         self._owned(
             "settle",
             lease.lane.member,
@@ -139,8 +165,9 @@ class Lanes:
             settlement.delivered,
             settlement.folded,
             settlement.invalid_unnamed,
-            int(done),
             self._now(),
+            len(superseded),
+            *superseded,
             *letters,
         )
 
@@ -174,9 +201,9 @@ class Lanes:
         member = lane.member if lane else ""
         self._run("hold_by_hand", member, reason, -1 if for_ms is None else for_ms, self._now())
 
-    def release(self, lane: LaneKey | None) -> bool:
-        """End a hold. False: there was none."""
-        return bool(self._run("release", lane.member if lane else "", self._now()))
+    def release(self, lane: LaneKey | None, *, bury: bool = False) -> bool:
+        """End a hold. False: there was none. `bury` lets the lane's next attempt bury however many are refused."""
+        return bool(self._run("release", lane.member if lane else "", int(bury), self._now()))
 
     def notes(self, names: Iterable[str]) -> dict[str, str]:
         """Those of the destination's notes that exist."""
@@ -279,9 +306,11 @@ _SCRIPTS: Final = (
 )  # fmt: skip
 
 
-def _dead_letter(lane: LaneKey, burial: Burial) -> bytes:
-    head = json.dumps({"lane": lane.member, "reason": burial.reason})
-    return head.encode() + b"\n" + encode(burial.change)
+def _digest(message_id: str) -> bytes:
+    """63 bits of the message id as decimal text, for a set of small integers; nothing for no id."""
+    if not message_id:
+        return b""
+    return b"%d" % (int.from_bytes(blake2b(message_id.encode(), digest_size=8).digest()) >> 1)
 
 
 def _texts(flat: Sequence[bytes]) -> dict[str, str]:

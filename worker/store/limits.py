@@ -1,71 +1,125 @@
-"""How fast a credential may be used, over all workers together: permits and holds.
-
-Permits follow the generic cell rate algorithm. Of a vendor's `calls` per `seconds` one fifth may come at once
-and the rest evenly, so that no window of that length sees more than `calls`, wherever the vendor starts it.
-"""
+"""How fast a credential may be used, over all workers together: permits, holds, and what vendors tell of limits."""
 
 import json
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
 
 from redis import Redis
 
-from worker.destinations.base import Credential, Rate
+from worker.destinations.base import Credential
 from worker.store import keys
 from worker.store.connection import translated
 from worker.store.lanes import Hold
 from worker.store.scripts import credential_script
 
+REMEMBER_HOLD_MS: Final = 600_000
+"""A hold is remembered for so long after its end: another one then counts as one more in a row."""
+TOLD_LASTS_SECONDS: Final = 86_400
+
 
 class Limits:
-    """The permits of one credential."""
+    """The permits of one credential.
+
+    Its rate is what the vendor's answers tell, else what is configured or published; and not more than what was
+    learned from 429s: half of the last minute's use, then a tenth more each minute.
+    """
 
     def __init__(self, client: Redis, credential: Credential, now_ms: Callable[[], int] | None = None) -> None:
         self._client = client
         self._root = keys.credential_root(credential.id)
-        self._interval_us, self._burst = _spread(credential.rate)
-        self._script = credential_script(client, "permit")
+        self._calls_per_minute = credential.calls_per_minute or 0
+        self._permit = credential_script(client, "permit")
+        self._slow_down = credential_script(client, "slow_down")
         self._now_ms = now_ms
+        self._told: int | None = None
 
     def take(self, permits: int) -> int:
-        """Take that many permits, or none: returns 0, or in how many ms to come back."""
-        return self._permit(min(permits, self._burst))
+        """Take so many permits, or as many as a burst may have; returns how many, 0 when none is free now."""
+        return self._ask(permits)[1]
+
+    def free(self) -> int:
+        """How many permits could be taken now."""
+        return self._ask(0)[2]
 
     def give_back(self, permits: int) -> None:
         """Return permits that were not used."""
         if permits > 0:
-            self._permit(-min(permits, self._burst))
+            self._ask(-permits)
 
     def hold(self, reason: str, for_ms: int) -> None:
-        """Let nobody use the credential for so long."""
+        """Let nobody use the credential for so long; a longer hold that lasts stays."""
+        now, last = self._now(), self._last_hold()
+        ends = now + for_ms
+        if last is not None and last["until"] > now:
+            ends, reason = max((ends, reason), (last["until"], last["reason"]))
+            since, attempts = last["since"], last["attempts"]
+        else:
+            since, attempts = now, (last["attempts"] if last else 0) + 1
+        hold = {"reason": reason, "since": since, "until": ends, "attempts": attempts}
         with translated():
-            now = self._now_ms() if self._now_ms else _redis_ms(self._client)
-            value = json.dumps({"reason": reason, "since": now, "until": now + for_ms})
-            self._client.set(f"{self._root}:hold", value, px=max(1, for_ms))
+            self._client.set(f"{self._root}:hold", json.dumps(hold), px=ends - now + REMEMBER_HOLD_MS)
 
     def held(self) -> Hold | None:
         """The hold that lasts now."""
+        last = self._last_hold()
+        if last is None or last["until"] <= self._now():
+            return None
+        return Hold(last["reason"], last["since"], last["until"], last["attempts"])
+
+    def attempts(self) -> int:
+        """How often in a row the credential was held lately."""
+        last = self._last_hold()
+        return last["attempts"] if last else 0
+
+    def release(self) -> bool:
+        """End a hold. False: there was none."""
+        was = self.held() is not None
+        with translated():
+            self._client.delete(f"{self._root}:hold")
+        return was
+
+    def slow_down(self) -> None:
+        """Learn from a 429."""
+        with translated():
+            self._slow_down(keys=[self._root], args=[self._given_now()])
+
+    def observe(self, headers: Mapping[str, str]) -> None:
+        """Read `x-ratelimit-*` of an answer (Criteo, page "rate limits": calls a minute, epoch seconds)."""
+        limit, remaining, reset = (_number(headers, name) for name in ("limit", "remaining", "reset"))
+        if limit and limit not in {self._told, self._calls_per_minute}:
+            with translated(), self._client.pipeline(transaction=False) as pipe:
+                pipe.hset(f"{self._root}:rate", "told", limit)
+                pipe.expire(f"{self._root}:rate", TOLD_LASTS_SECONDS)
+                pipe.execute()
+            self._told = limit
+        if remaining == 0 and reset and (left_ms := reset * 1000 - self._now()) > 0:
+            self.hold("rate limit used up", min(left_ms, 60_000))
+
+    def _ask(self, permits: int) -> tuple[int, int, int]:
+        args = [permits, self._calls_per_minute, self._given_now()]
+        with translated():
+            wait, taken, free = cast("list[int]", self._permit(keys=[self._root], args=args))
+        return wait, taken, free
+
+    def _last_hold(self) -> dict[str, Any] | None:
         with translated():
             value = cast("bytes | None", self._client.get(f"{self._root}:hold"))
         if value is None:
             return None
-        hold = json.loads(value)
-        return Hold(hold["reason"], hold["since"], hold["until"], 1)
+        hold: dict[str, Any] = json.loads(value)
+        return hold
 
-    def _permit(self, permits: int) -> int:
-        now = self._now_ms() if self._now_ms else ""
+    def _given_now(self) -> int | str:
+        return self._now_ms() if self._now_ms else ""
+
+    def _now(self) -> int:
+        if self._now_ms:
+            return self._now_ms()
         with translated():
-            return int(self._script(keys=[self._root], args=[permits, self._interval_us, self._burst, now]))
+            seconds, micros = self._client.time()
+        return seconds * 1000 + micros // 1000
 
 
-def _redis_ms(client: Redis) -> int:
-    seconds, micros = client.time()
-    return seconds * 1000 + micros // 1000
-
-
-def _spread(rate: Rate | None) -> tuple[int, int]:
-    """Interval (µs) and burst that keep any window of `rate.seconds` within `rate.calls`."""
-    if rate is None:
-        return 0, 2**31
-    burst = max(1, rate.calls // 5)
-    return round(rate.seconds * 1_000_000 / max(1, rate.calls - burst)), burst
+def _number(headers: Mapping[str, str], name: str) -> int | None:
+    value = headers.get(f"x-ratelimit-{name}", "")
+    return int(value) if value.isdigit() else None

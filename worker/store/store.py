@@ -12,7 +12,8 @@ from worker.errors import StoreFull
 from worker.settings import Settings
 from worker.store import keys
 from worker.store.connection import connect, redis_url, translated, verify
-from worker.store.lanes import Lanes
+from worker.store.deadletters import DeadLetters
+from worker.store.lanes import Bounds, Lanes
 from worker.store.limits import Limits
 from worker.store.tokens import Tokens
 
@@ -27,11 +28,11 @@ class Store:
     def __init__(
         self,
         client: Redis,
-        max_waiting: Mapping[str, int] | None = None,
+        bounds: Mapping[str, Bounds] | None = None,
         now_ms: Callable[[], int] | None = None,
     ) -> None:
         self._client = client
-        self._max_waiting = max_waiting or {}
+        self._bounds = bounds or {}
         self._now_ms = now_ms
         self._lanes: dict[str, Lanes] = {}
         self._memory_read_at = 0.0
@@ -48,6 +49,9 @@ class Store:
     def tokens(self, credential: Credential) -> Tokens:
         return Tokens(self._client, credential, self._now_ms)
 
+    def dead_letters(self, destination: str) -> DeadLetters:
+        return DeadLetters(self._client, destination, self._now_ms)
+
     def verify(self) -> list[str]:
         """Warnings about this Redis; raises when it will not do."""
         return verify(self._client)
@@ -58,11 +62,7 @@ class Store:
         Raises `StoreUnavailable`, or `StoreFull` well before Redis is, and at the destination's `max_waiting`.
         """
         self._refuse_when_full()
-        lanes = self.lanes(lane.destination)
-        if lane.destination in self._max_waiting:
-            lanes.append(lane, changes, chunk_id, max_waiting=self._max_waiting[lane.destination])
-        else:
-            lanes.append(lane, changes, chunk_id)
+        self.lanes(lane.destination).append(lane, changes, chunk_id, self._bounds.get(lane.destination))
 
     def count_refused(self, reasons: Mapping[str, int]) -> None:
         """Count source events that routing did not accept."""
@@ -104,5 +104,8 @@ class Store:
 
 def open_store(settings: Settings) -> Store:
     """The store of a configuration. Raises `ConfigurationError` for a `redis.url` that cannot be read."""
-    limits = {each.name: each.max_waiting for each in settings.destinations}
-    return Store(connect(redis_url(settings)), limits)
+    bounds = {
+        each.name: Bounds(each.max_waiting, round(each.duplicate_window_seconds * 1000))
+        for each in settings.destinations
+    }
+    return Store(connect(redis_url(settings)), bounds)

@@ -1,24 +1,54 @@
 -- Push changes onto the tail of one lane, each stamped with the time of arrival. Safe to repeat.
--- touches  :chunk:<id>  :lane:<lane>  :since  :depth  :counters  (reads :parked)
--- ARGV     lane, chunk id, how long the chunk id is remembered (ms), max_waiting, now or '', value…
+-- touches  :chunk:<id>  :seen:<window>:<shard>  :lane:<lane>  :since  :depth  :counters  (reads :parked)
+-- ARGV     lane, chunk id, how long it is remembered (ms), max_waiting, window for duplicates (ms, 0: none), now or '',
+--          {message id's digest or '', value}…
 -- returns  1 appended now or before, 0 there is no room
-local lane, chunk, now = ARGV[1], root .. ':chunk:' .. ARGV[2], clock(ARGV[5])
+local lane, chunk, window, now = ARGV[1], root .. ':chunk:' .. ARGV[2], tonumber(ARGV[5]), clock(ARGV[6])
 if redis.call('EXISTS', chunk) == 1 then
   return 1
 end
-local count = #ARGV - 5
+local given = (#ARGV - 6) / 2
 local waiting = tonumber(redis.call('HGET', COUNTERS, 'waiting') or 0)
-if waiting + count > tonumber(ARGV[4]) then
+if waiting + given > tonumber(ARGV[4]) then
   return 0
 end
 redis.call('SET', chunk, '1', 'PX', ARGV[3])
+
+-- Digests are kept as small sets of integers, by window; an id is known for one to two windows.
+local current = window > 0 and math.floor(now / window) or 0
+local function is_duplicate(digest)
+  if window == 0 or digest == '' then
+    return false
+  end
+  local shard = tonumber(string.sub(digest, -4)) or 0
+  local here = root .. ':seen:' .. integer(current) .. ':' .. shard
+  if redis.call('SISMEMBER', root .. ':seen:' .. integer(current - 1) .. ':' .. shard, digest) == 1 then
+    return true
+  end
+  if redis.call('SADD', here, digest) == 0 then
+    return true
+  end
+  if redis.call('SCARD', here) == 1 then
+    redis.call('PEXPIRE', here, 2 * window)
+  end
+  return false
+end
+
 local stamp, values = string.format('%013.0f', now), {}
-for i = 6, #ARGV do
-  values[i - 5] = stamp .. ARGV[i]
+for i = 7, #ARGV, 2 do
+  if not is_duplicate(ARGV[i]) then
+    values[#values + 1] = stamp .. ARGV[i + 1]
+  end
+end
+if #values < given then
+  redis.call('HINCRBY', COUNTERS, 'duplicates', given - #values)
+end
+if #values == 0 then
+  return 1
 end
 local depth = redis.call('RPUSH', lane_key(lane), unpack(values))
-redis.call('HINCRBY', COUNTERS, 'accepted', count)
-redis.call('HINCRBY', COUNTERS, 'waiting', count)
+redis.call('HINCRBY', COUNTERS, 'accepted', #values)
+redis.call('HINCRBY', COUNTERS, 'waiting', #values)
 if not redis.call('ZSCORE', PARKED, lane) then
   redis.call('ZADD', SINCE, 'NX', stamp, lane)
   redis.call('ZADD', DEPTH, depth, lane)

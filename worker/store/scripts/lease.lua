@@ -1,7 +1,8 @@
 -- Give the oldest due lane to one worker: first by age, then by depth.
--- touches  :parked  :since  :depth  :leases  :holds  (reads :hold, :lane:<lane>)
+-- touches  :parked  :since  :depth  :leases  :holds  (reads :hold, :lane:<lane>, :dead, :bury)
 -- ARGV     token, lease_ms, settle_ms, max_changes, max_age_ms, max_in_flight, now or ''
--- returns  nil, or lane, its hold's attempts, the destination's faults in a row, its hold's attempts
+-- returns  nil, or lane, its hold's attempts, the destination's faults in a row, its hold's attempts, dead letters,
+--          whether the lane may bury however many
 local now = clock(ARGV[7])
 revive(now, tonumber(ARGV[3]))
 if redis.call('HLEN', LEASES) >= allowance(now, tonumber(ARGV[6])) then
@@ -18,4 +19,11 @@ local lane, ends = due[1], integer(now + tonumber(ARGV[2]))
 park(lane, ends)
 redis.call('HSET', LEASES, lane, ends .. ' 0 ' .. ARGV[1])
 local held, hold = lane_hold(lane), destination_hold()
-return { lane, held and held.attempts or 0, hold.faults, tonumber(hold.attempts or 0) }
+return {
+  lane,
+  held and held.attempts or 0,
+  hold.faults,
+  tonumber(hold.attempts or 0),
+  redis.call('HLEN', DEAD),
+  redis.call('SISMEMBER', BURY, lane),
+}

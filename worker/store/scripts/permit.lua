@@ -1,33 +1,57 @@
--- Take permits for a conversation's requests, all or none, by the generic cell rate algorithm.
--- KEYS     relay:{credential:<id>}; touches :limit (reads :hold)
--- ARGV     permits (negative: give back), interval between two (µs), burst (permits), now (ms) or ''
--- returns  0 granted, else how long to wait (ms)
-local limit, hold = KEYS[1] .. ':limit', KEYS[1] .. ':hold'
-local now
-if ARGV[4] ~= '' then
-  now = tonumber(ARGV[4]) * 1000
-else
-  local time = redis.call('TIME')
-  now = time[1] * 1000000 + time[2]
+-- Take permits for a conversation's requests by the generic cell rate algorithm: as many as asked, within the burst,
+-- or none. Of the rate one fifth may come at once and the rest evenly: no window of a minute sees more than the rate.
+-- KEYS     relay:{credential:<id>}; touches :limit  :used:<minute>  (reads :hold, :rate)
+-- ARGV     permits (0: only look, negative: give back), calls a minute (0: not known), now (ms) or ''
+-- returns  how long to wait (ms), permits taken, permits that are free
+local root = KEYS[1]
+local time = redis.call('TIME')
+local now = ARGV[3] ~= '' and tonumber(ARGV[3]) * 1000 or time[1] * 1000000 + time[2]
+local permits, rate = tonumber(ARGV[1]), tonumber(ARGV[2])
+local told, learned, learned_at = unpack(redis.call('HMGET', root .. ':rate', 'told', 'learned', 'learned_at'))
+if told then
+  rate = tonumber(told)
 end
-local permits, interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local held = redis.call('GET', hold)
-if held and permits > 0 then
+if learned then
+  -- additive increase: a tenth of what was learned, each minute
+  local grown = tonumber(learned) + (now / 1000 - tonumber(learned_at)) / 60000 * math.max(1, tonumber(learned) / 10)
+  rate = rate > 0 and math.min(rate, grown) or grown
+end
+local held = redis.call('GET', root .. ':hold')
+if held and permits >= 0 then
   local rest = cjson.decode(held)['until'] - now / 1000
   if rest > 0 then
-    return math.ceil(rest)
+    return { math.ceil(rest), 0, 0 }
   end
 end
-if interval == 0 then
-  return 0
+local function count(taken)
+  if taken > 0 then
+    local used = root .. ':used:' .. string.format('%.0f', math.floor(now / 60000000))
+    redis.call('INCRBY', used, taken)
+    redis.call('PEXPIRE', used, 180000)
+  end
 end
-local arrival = math.max(tonumber(redis.call('GET', limit) or 0), now) + permits * interval
-local early = arrival - burst * interval - now
-if permits > 0 and early > 0 then
-  return math.ceil(early / 1000)
+if rate == 0 then
+  if permits > 0 then
+    redis.call('DEL', root .. ':limit')
+    count(permits)
+  end
+  return { 0, permits, 1000000 }
 end
-redis.call('DEL', limit)
-if arrival > now then
-  redis.call('SET', limit, string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000) + 1000)
+local burst = math.max(1, math.floor(rate / 5))
+local interval = math.ceil(60000000 / math.max(1, rate - burst))
+permits = math.min(permits, burst)
+local before = math.max(tonumber(redis.call('GET', root .. ':limit') or 0), now)
+local free = math.floor((burst * interval - (before - now)) / interval)
+if permits > free then
+  return { math.ceil((before + permits * interval - burst * interval - now) / 1000), 0, free }
 end
-return 0
+if permits ~= 0 then
+  local arrival = before + permits * interval
+  redis.call('DEL', root .. ':limit')
+  if arrival > now then
+    local life = math.ceil((arrival - now) / 1000) + 1000
+    redis.call('SET', root .. ':limit', string.format('%.0f', arrival), 'PX', life)
+  end
+  count(permits)
+end
+return { 0, permits, free - permits }

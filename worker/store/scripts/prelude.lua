@@ -129,3 +129,42 @@ local function allowance(now, max_in_flight)
   end
   return lasts(hold, now) and 0 or 1
 end
+
+-- A dead letter is a line of JSON (lane, reason, stamp, persons), then the change as it was in its lane.
+local DEAD, DEAD_TIMES = root .. ':dead', root .. ':dead-by-time'
+local PERSONS, SUPERSEDED, BURY = root .. ':dead-persons', root .. ':dead-superseded', root .. ':bury'
+
+local function split_letter(letter)
+  local head, change = string.match(letter, '^([^\n]*)\n(.*)$')
+  return cjson.decode(head), change
+end
+
+local function bury(letter, now)
+  local id = redis.call('HINCRBY', COUNTERS, 'dead_letters', 1)
+  local head = split_letter(letter)
+  redis.call('HSET', DEAD, id, letter)
+  redis.call('ZADD', DEAD_TIMES, integer(now), id)
+  for _, person in ipairs(head.persons) do
+    local known = redis.call('HGET', PERSONS, person)
+    local mark = id .. '@' .. head.stamp
+    redis.call('HSET', PERSONS, person, known and (known .. ' ' .. mark) or mark)
+  end
+end
+
+local function forget_letter(id, head)
+  redis.call('HDEL', DEAD, id)
+  redis.call('ZREM', DEAD_TIMES, id)
+  redis.call('SREM', SUPERSEDED, id)
+  for _, person in ipairs(head.persons) do
+    local left = {}
+    for mark in string.gmatch(redis.call('HGET', PERSONS, person) or '', '%S+') do
+      if string.match(mark, '^%d+') ~= tostring(id) then
+        left[#left + 1] = mark
+      end
+    end
+    redis.call('HDEL', PERSONS, person)
+    if #left > 0 then
+      redis.call('HSET', PERSONS, person, table.concat(left, ' '))
+    end
+  end
+end
