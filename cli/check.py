@@ -83,9 +83,10 @@ class Findings:
 @options.config
 @options.as_json
 def check(config: Path, *, as_json: bool) -> None:
-    """Validate the configuration, look at Redis, and try each destination's credentials.
+    """Try the configuration, Redis and the credentials.
 
-    Changes nothing anywhere. Exits with 0 only if all is well, else with 1.
+    Finds every mistake in the configuration, looks whether Redis will do, and asks each vendor whether it
+    takes the destination's credentials. Changes nothing anywhere. Exits with 0 only if all is well, else with 1.
     """
     findings = look(config)
     if as_json:

@@ -30,7 +30,10 @@ _audience = click.option("--audience", help="Only this lane: the audience as the
 def hold(
     destination: str, audience: str | None, span: timedelta | None, reason: str, config: Path, *, as_json: bool
 ) -> None:
-    """Flush nothing of a destination, or of one of its lanes, until released. Events are taken all the same."""
+    """Flush nothing of a destination, or of a lane, for a while.
+
+    Source events are taken all the same, and wait. Without --for the hold lasts until released.
+    """
     relay = settings.load(config)
     with opened(relay) as store:
         lanes = _lanes(destination, relay, store)
@@ -49,7 +52,7 @@ def hold(
 @options.config
 @options.as_json
 def release(destination: str, audience: str | None, config: Path, *, as_json: bool) -> None:
-    """End the hold of a destination, or of one of its lanes, whoever made it."""
+    """End the hold of a destination, or of a lane, whoever made it."""
     relay = settings.load(config)
     with opened(relay) as store:
         released = _lanes(destination, relay, store).release(_lane(destination, audience))

@@ -46,7 +46,7 @@ def run(commands: Sequence[Command], endings: Endings, say: Say, grace_seconds: 
     try:
         while not endings.asked:
             processes.start_due()
-            processes.pass_on_line()
+            processes.pass_on_lines()
             processes.note_ended()
     finally:
         orderly = processes.end(endings, grace_seconds)
@@ -63,10 +63,12 @@ class _Processes:
         for place in self._places:
             place.start_if_due()
 
-    def pass_on_line(self) -> None:
-        """Wait a little for the next line."""
+    def pass_on_lines(self) -> None:
+        """Wait a little for the next line; then take all that there are."""
         with suppress(queue.Empty):
             self._say(*self._lines.get(timeout=TURN_SECONDS))
+            for _ in range(self._lines.qsize()):
+                self._say(*self._lines.get_nowait())
 
     def note_ended(self) -> None:
         for place, code in self._ended():
@@ -82,7 +84,7 @@ class _Processes:
             if orderly and (endings.asked > 1 or time.monotonic() > deadline):
                 self._signal(signal.SIGKILL)
                 orderly = False
-            self.pass_on_line()
+            self.pass_on_lines()
             for place, _ in self._ended():
                 self._say(place.command.name, "ended")
         return orderly
@@ -142,8 +144,11 @@ class _Place:
                 os.killpg(self._process.pid, number)
 
     def _listen(self, process: "subprocess.Popen[str]") -> None:
-        for line in process.stdout or ():
-            self._lines.put((self.command.name, line.rstrip("\n")))
+        if process.stdout is None:
+            return
+        with process.stdout as lines:
+            for line in lines:
+                self._lines.put((self.command.name, line.rstrip("\n")))
 
 
 def _start(command: Command) -> "subprocess.Popen[str]":

@@ -1,16 +1,18 @@
 """`audience-relay status`: counters, what waits, and what is held and why."""
 
 import time
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Final
 
 import click
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from cli import options, overview
 from cli.access import opened
+from cli.signals import interrupting
 from cli.tables import draw
 from worker import settings
 from worker.errors import StoreUnavailable
@@ -25,8 +27,9 @@ REFRESH_SECONDS: Final = 1.0
 @options.config
 @options.as_json
 def status(config: Path, *, watch: bool, as_json: bool) -> None:
-    """Show each destination's counters, what waits in its lanes, and holds with their reasons.
+    """Show what was delivered, what waits, and what is held and why.
 
+    For every destination and its lanes. In numbers of changes:
     accepted = delivered + folded + buried + discarded + waiting, always.
     """
     if watch and as_json:
@@ -43,21 +46,24 @@ def status(config: Path, *, watch: bool, as_json: bool) -> None:
 
 
 def _watch(relay: Settings, store: Store) -> None:
+    """On a terminal in place; elsewhere one table below the other."""
     console = options.console()
-    try:
-        with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
-            while True:
-                live.update(_drawn_or_reason(relay, store, console), refresh=True)
-                time.sleep(REFRESH_SECONDS)
-    except KeyboardInterrupt:
-        return
+    live = Live(console=console, screen=True, auto_refresh=False)
+    with interrupting(), suppress(KeyboardInterrupt), live if console.is_terminal else nullcontext():
+        while True:
+            drawn = _drawn_or_reason(relay, store, console)
+            if console.is_terminal:
+                live.update(drawn, refresh=True)
+            else:
+                console.print(drawn)
+            time.sleep(REFRESH_SECONDS)
 
 
 def _drawn_or_reason(relay: Settings, store: Store, console: Console) -> RenderableType:
     try:
         return _drawn(relay, store, console)
     except StoreUnavailable as error:
-        return Group(Text(f"{error}; looking again", "red"))
+        return Text(f"{error}; looking again", "red")
 
 
 def _drawn(relay: Settings, store: Store, console: Console) -> RenderableType:

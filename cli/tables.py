@@ -63,7 +63,7 @@ def _advice(each: Overview, hold: Hold) -> str:
         return "The credential is held, for every destination that shares it. That ends by itself."
     if hold.until_ms is None:
         return f"To go on: audience-relay release {each.name}"
-    return f"Then it is tried again. Sooner: audience-relay check, then audience-relay release {each.name}"
+    return f"Tried again then. Now: audience-relay release {each.name}"
 
 
 def _unaccounted(each: Overview) -> Text:
@@ -89,9 +89,9 @@ def _lanes(overviews: Sequence[Overview]) -> Table:
 
 def _rows(each: Overview) -> Iterator[tuple[Text | str, ...]]:
     lanes = sorted(each.status.lanes, key=_urgency)
-    for lane in lanes[:MOST_ROWS]:
+    for number, lane in enumerate(lanes[:MOST_ROWS]):
         yield (
-            each.name,
+            "" if number else each.name,
             Text(_audience(lane)),
             f"{lane.waiting:,}",
             _age(each.lane_seconds(lane)),
@@ -99,7 +99,7 @@ def _rows(each: Overview) -> Iterator[tuple[Text | str, ...]]:
         )
     more = max(each.status.known_lanes, len(lanes)) - MOST_ROWS
     if more > 0:
-        yield each.name, Text(f"and {more:,} more lanes", "dim"), "", "", ""
+        yield "", Text(f"and {more:,} more lanes", "dim"), "", "", ""
 
 
 def _urgency(lane: LaneStatus) -> tuple[bool, float]:

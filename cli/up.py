@@ -57,9 +57,10 @@ class Numbers(click.ParamType[dict[str, int]]):
 )
 @options.config
 def up(config: Path, wanted: tuple[dict[str, int], ...]) -> None:
-    """Run an embedded Redis, workers and flower on this machine, until Ctrl-C.
+    """Run Redis, workers and flower on this machine until Ctrl-C.
 
-    With redis.url in the configuration, that Redis is used. A process that ends by itself is started
+    With redis.url in the configuration, that Redis is used; without it, an embedded one, which keeps its
+    file in .relay/ beside the configuration. A process that ends by itself is started
     again. Ctrl-C lets workers finish the batch in hand; a second Ctrl-C does not.
     """
     relay = settings.load(config)

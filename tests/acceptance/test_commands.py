@@ -1,0 +1,275 @@
+"""The commands as an operator runs them: real processes on a real Redis, with the stand-ins as vendors."""
+
+import json
+import os
+import signal
+import subprocess
+import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.conftest import Fleet
+from tests.conftest import wait_until
+
+pytestmark = pytest.mark.acceptance
+
+COMMAND = Path(sysconfig.get_path("scripts")) / "audience-relay"
+ALL = ("criteo", "taboola", "stackadapt")
+
+
+def run(fleet: Fleet, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"RELAY_CONFIG": str(fleet.folder / "relay.toml")}
+    return subprocess.run(
+        [COMMAND, *arguments], env=environment, input=stdin, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def run_json(fleet: Fleet, *arguments: str) -> Any:
+    return json.loads(run(fleet, *arguments, "--json").stdout)
+
+
+def event(who: str, *, entered: bool = True, audience: str = "vip") -> str:
+    return json.dumps(
+        {
+            "type": "identify",
+            "messageId": f"{who} {audience}",
+            "timestamp": "2026-01-01T00:00:00Z",
+            "traits": {"email": f"{who}@example.com", audience: entered},
+            "context": {"personas": {"computation_class": "audience", "computation_key": audience}},
+        }
+    )
+
+
+def write(fleet: Fleet, name: str, lines: Sequence[str]) -> str:
+    path = fleet.folder / name
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return str(path)
+
+
+# ── load ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_several_files_are_loaded_and_reported(fleet: Fleet) -> None:
+    one = write(fleet, "one.ndjson", [event("ada"), event("bob")])
+    two = write(fleet, "two.ndjson", [event("cleo", audience="buyers")])
+
+    result = run(fleet, "load", "--json", one, two)
+
+    assert result.returncode == 0
+    assert json.loads(result.stdout) == {
+        "read": 3,
+        "accepted": 3,
+        "refused": {},
+        "changes": dict.fromkeys(ALL, 3),
+    }
+    assert all(fleet.counters(name) == {"accepted": 3, "waiting": 3} for name in ALL)
+
+
+def test_refused_source_events_are_named_by_line_and_end_with_1(fleet: Fleet) -> None:
+    path = write(fleet, "events.ndjson", [event("ada"), *["no JSON"] * 7, '{"type": "page"}'])
+
+    result = run(fleet, "load", path)
+
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[0] == "9 source events read, 1 accepted, 8 refused"
+    assert result.stderr.splitlines() == [
+        f"refused: json: 7 source events: {', '.join(f'{path}:{line}' for line in range(2, 7))}, …",
+        f"refused: type: 1 source event: {path}:9",
+    ]
+
+
+def test_source_events_may_come_from_standard_input(fleet: Fleet) -> None:
+    result = run(fleet, "load", "-", stdin=f"{event('ada')}\n{event('bob')}\n")
+
+    assert result.returncode == 0
+    assert result.stdout.splitlines() == [
+        "2 source events read, 2 accepted, 0 refused",
+        "  2 changes for criteo",
+        "  2 changes for stackadapt",
+        "  2 changes for taboola",
+    ]
+    assert result.stderr == ""
+
+
+def test_a_missing_file_ends_with_2_before_anything_is_loaded(fleet: Fleet) -> None:
+    path = write(fleet, "one.ndjson", [event("ada")])
+
+    result = run(fleet, "load", path, "missing.ndjson")
+
+    assert result.returncode == 2
+    assert result.stderr.startswith("audience-relay: missing.ndjson: ")
+    assert fleet.counters("criteo") == {}
+
+
+# ── status, hold and release ─────────────────────────────────────────────────────────────────────
+
+
+def test_status_lists_the_configuration_and_then_what_only_redis_knows(fleet: Fleet) -> None:
+    fleet.append("criteo", "vip", "ada")
+    fleet.append("before", "vip", "ada", "bob")
+
+    found = run_json(fleet, "status")
+
+    assert [(each["name"], each["kind"], each["waiting"]) for each in found["destinations"]] == [
+        ("criteo", "criteo", 1),
+        ("taboola", "taboola", 0),
+        ("stackadapt", "stackadapt", 0),
+        ("before", None, 2),
+    ]
+    lane = found["destinations"][0]["lanes"][0]
+    assert (lane["audience"], lane["shard"], lane["waiting"], lane["hold"]) == ("vip", 0, 1, None)
+    assert lane["oldest_waiting_seconds"] == found["destinations"][0]["oldest_waiting_seconds"] >= 0
+
+
+def test_a_destination_is_held_for_a_while_and_released(fleet: Fleet) -> None:
+    held = run(fleet, "hold", "taboola", "--for", "10m", "--reason", "the vendor asked")
+
+    assert held.stdout == "taboola is held for 10m\n"
+    assert run_json(fleet, "status")["destinations"][1]["hold"]["reason"] == "the vendor asked"
+    assert "taboola: held for" in run(fleet, "status").stdout
+    assert run_json(fleet, "release", "taboola") == {"destination": "taboola", "audience": None, "released": True}
+    assert run_json(fleet, "release", "taboola")["released"] is False
+    assert run_json(fleet, "status")["destinations"][1]["hold"] is None
+
+
+def test_a_lane_is_held_until_it_is_released(fleet: Fleet) -> None:
+    fleet.append("criteo", "vip", "ada")
+
+    hold = run_json(fleet, "hold", "criteo", "--audience", "vip")["hold"]
+
+    destination = run_json(fleet, "status")["destinations"][0]
+    assert (hold["reason"], hold["until"]) == ("by hand", None)
+    assert destination["hold"] is None
+    assert destination["lanes"][0]["hold"] == hold
+    assert run(fleet, "release", "criteo", "--audience", "vip").stdout == "criteo, audience vip is released\n"
+
+
+@pytest.mark.parametrize("command", ["hold", "release"])
+def test_an_unknown_destination_is_refused_with_the_known_ones(fleet: Fleet, command: str) -> None:
+    result = run(fleet, command, "criterion")
+
+    assert result.returncode == 2
+    assert result.stderr == 'no destination is named "criterion"; there are: criteo, taboola, stackadapt\n'
+
+
+def test_a_held_credential_is_shown_where_the_destination_has_no_hold(fleet: Fleet) -> None:
+    fleet.fault("criteo", match={"route": "search"}, fault={"kind": "status", "status": 429})
+    fleet.append("criteo", "vip", "ada")
+    fleet.start_worker()
+
+    wait_until(lambda: run_json(fleet, "status")["destinations"][0]["hold"] is not None)
+
+    hold = run_json(fleet, "status")["destinations"][0]["hold"]
+    assert "rate limited" in hold["reason"]
+    assert hold["until"] is not None
+
+
+def test_status_watches_until_it_is_interrupted(fleet: Fleet) -> None:
+    environment = os.environ | {"RELAY_CONFIG": str(fleet.folder / "relay.toml")}
+    log = fleet.folder / "watch.log"
+    with log.open("wb") as output:
+        watching = subprocess.Popen([COMMAND, "status", "--watch"], env=environment, stdout=output)
+    try:
+        wait_until(lambda: log.read_text().count("destination  accepted") >= 2)
+        watching.send_signal(signal.SIGINT)
+
+        assert watching.wait(timeout=20) == 0
+    finally:
+        watching.kill()
+        watching.wait()
+
+
+# ── check ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_check_is_content_when_every_vendor_takes_the_credentials(fleet: Fleet) -> None:
+    result = run(fleet, "check", "--json")
+
+    found = json.loads(result.stdout)
+    assert result.returncode == 0
+    assert found["ok"]
+    assert found["redis"] == {"ok": True, "problem": None, "warnings": []}
+    assert [(each["name"], each["ok"], each["reason"]) for each in found["destinations"]] == [
+        (name, True, None) for name in ALL
+    ]
+
+
+def test_check_tells_refused_credentials_from_what_is_well(fleet: Fleet) -> None:
+    refused = {"kind": "status", "status": 401, "json": {"error": "invalid_client"}}
+    fleet.fault("taboola", match={"route": "token"}, fault=refused)
+
+    result = run(fleet, "check", "--json")
+
+    found = {each["name"]: each for each in json.loads(result.stdout)["destinations"]}
+    assert result.returncode == 1
+    assert [name for name in ALL if not found[name]["ok"]] == ["taboola"]
+    assert found["taboola"]["reason"] == "credentials refused"
+    assert "check client_id and client_secret" in found["taboola"]["advice"]
+
+
+def test_check_asks_the_vendor_although_the_fleet_has_a_token(fleet: Fleet) -> None:
+    fleet.append("taboola", "vip", "ada")
+    fleet.start_worker()
+    wait_until(fleet.drained)
+    refused = {"kind": "status", "status": 401, "json": {"error": "invalid_client"}}
+    fleet.fault("taboola", match={"route": "token"}, fault=refused)
+
+    assert run(fleet, "check").returncode == 1
+
+
+def test_check_finds_a_vendor_that_cannot_be_reached(fleet: Fleet) -> None:
+    fleet.server.close()
+
+    result = run(fleet, "check")
+
+    assert result.returncode == 1
+    assert result.stdout.count("connection failed") == 3
+
+
+def test_check_finds_every_mistake_in_the_configuration(fleet: Fleet) -> None:
+    path = write(fleet, "wrong.toml", ['redis = { url = "http://x" }', "[[destinations]]", 'kind = "criteria"'])
+
+    result = run(fleet, "check", "--config", path, "--json")
+
+    found = json.loads(result.stdout)
+    assert result.returncode == 1
+    assert not found["ok"]
+    assert [mistake.split(": ")[0] for mistake in found["mistakes"]] == [f"{path}:1", f"{path}:3"]
+
+
+def test_check_finds_that_redis_is_away(fleet: Fleet) -> None:
+    fleet.redis.stop()
+
+    result = run(fleet, "check", "--json")
+
+    found = json.loads(result.stdout)
+    assert result.returncode == 1
+    assert "start `audience-relay up`" in found["redis"]["problem"]
+    assert all(each["ok"] for each in found["destinations"])
+
+
+# ── sandbox ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_sandbox_tells_its_addresses_and_ends_when_it_is_told_to(fleet: Fleet) -> None:
+    with subprocess.Popen([COMMAND, "sandbox", "--port", "0"], stdout=subprocess.PIPE, text=True) as sandbox:
+        try:
+            assert sandbox.stdout is not None
+            lines = [sandbox.stdout.readline() for _ in range(4)]
+            sandbox.terminate()
+
+            assert sandbox.wait(timeout=20) == 0
+        finally:
+            sandbox.kill()
+    assert [line.split()[0] for line in lines[:3]] == list(ALL)
+    assert lines[2].endswith('/stackadapt/graphql"\n')
+
+
+def test_a_port_that_is_taken_is_told_with_what_to_do(fleet: Fleet) -> None:
+    result = run(fleet, "sandbox", "--port", str(fleet.server.port))
+
+    assert result.returncode == 2
+    assert result.stderr == f"audience-relay: 127.0.0.1:{fleet.server.port} is taken; choose another with --port\n"
