@@ -35,7 +35,7 @@ def event(who: str, *, entered: bool = True, audience: str = "vip") -> str:
     return json.dumps(
         {
             "type": "identify",
-            "messageId": f"{who} {audience}",
+            "messageId": f"{who} {audience} {entered}",
             "timestamp": "2026-01-01T00:00:00Z",
             "traits": {"email": f"{who}@example.com", audience: entered},
             "context": {"personas": {"computation_class": "audience", "computation_key": audience}},
