@@ -4,7 +4,9 @@ Celery carries only wake-ups. The settings are those that were measured to survi
 worker: restarts, half-open connections, fail-over, a full server.
 """
 
+import os
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task
@@ -12,13 +14,17 @@ from kombu import Exchange, Queue
 
 from worker import telemetry
 from worker.dispatch import Dispatch
+from worker.liveness import ConsumerIsAlive, Liveness
 from worker.settings import Settings, default_path, load
 from worker.store.connection import broker_form
 from worker.tasks import Drains, queue_of
 
 
-def make_app(settings: Settings) -> "Celery[Task[Any, Any]]":
-    """An application for a configuration. Workers started from it drain all of its destinations."""
+def make_app(settings: Settings, liveness: Path | None = None) -> "Celery[Task[Any, Any]]":
+    """An application for a configuration. Workers started from it drain all of its destinations.
+
+    `liveness`: where its workers show that they live (see `worker.liveness`).
+    """
     app: Celery[Task[Any, Any]] = Celery("audience-relay", set_as_current=False)
     broker = broker_form(settings)
     app.conf.update(
@@ -58,7 +64,9 @@ def make_app(settings: Settings) -> "Celery[Task[Any, Any]]":
     )
     drains = Drains(settings)
     drains.register(app)
-    Dispatch.attach(app, drains)
+    alive = Liveness(liveness)
+    Dispatch.attach(app, drains, alive)
+    ConsumerIsAlive.attach(app, alive)
     return app
 
 
@@ -75,7 +83,8 @@ def _queue(destination: str) -> Queue:
 @cache
 def _from_environment() -> "Celery[Task[Any, Any]]":
     telemetry.configure()
-    return make_app(load(default_path()))
+    liveness = os.environ.get("RELAY_LIVENESS_FILE")
+    return make_app(load(default_path()), Path(liveness) if liveness else None)
 
 
 def __getattr__(name: str) -> "Celery[Task[Any, Any]]":

@@ -8,8 +8,10 @@ sent, so any number of workers may look at once.
 import math
 import random
 import threading
+import time
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any, ClassVar, Final
 
@@ -19,9 +21,11 @@ from celery import Celery, Task, bootsteps
 from worker.edges import Edges
 from worker.errors import StoreError
 from worker.flush import flush_next
+from worker.liveness import Liveness
 from worker.tasks import DRAIN, Drains, queue_of
 
 PERIOD_SECONDS: Final = 0.2
+TIDY_SECONDS: Final = 60.0
 CLAIM_MS: Final = 10_000
 """How long a wake-up may be on its way before another is sent in its place."""
 
@@ -33,20 +37,21 @@ class Dispatch(bootsteps.StartStopStep):
 
     requires = ("celery.worker.components:Pool",)
     drains: ClassVar[Drains]
+    liveness: ClassVar[Liveness]
 
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
         self._thread: Dispatcher | None = None
 
     @classmethod
-    def attach(cls, app: "Celery[Task[Any, Any]]", drains: Drains) -> None:
-        step = type("Dispatch", (cls,), {"drains": drains, "name": "dispatch"})
+    def attach(cls, app: "Celery[Task[Any, Any]]", drains: Drains, liveness: Liveness) -> None:
+        step = type("Dispatch", (cls,), {"drains": drains, "liveness": liveness, "name": "dispatch"})
         app.steps["worker"].add(step)
 
     def start(self, worker: Any) -> None:
         self.drains.open()
         publish = partial(_publish, worker.app)
-        self._thread = Dispatcher(self.drains, publish)
+        self._thread = Dispatcher(self.drains, publish, self.liveness)
         self._thread.start()
 
     def stop(self, worker: Any) -> None:
@@ -70,23 +75,30 @@ def _publish(app: "Celery[Task[Any, Any]]", destination: str, claim: str) -> Non
 class Dispatcher(threading.Thread):
     """Sweeps all destinations until the worker stops."""
 
-    def __init__(self, drains: Drains, publish: Callable[[str, str], None]) -> None:
+    def __init__(self, drains: Drains, publish: Callable[[str, str], None], liveness: Liveness) -> None:
         super().__init__(name="dispatch", daemon=True)
         self._drains = drains
         self._publish = publish
+        self._liveness = liveness
 
     def run(self) -> None:
+        tidied_at = -math.inf
         while not self._drains.stopping.wait(PERIOD_SECONDS * random.uniform(0.75, 1.25)):  # noqa: S311 - jitter
-            self.sweep()
+            self._liveness.touch("dispatch")
+            self._each(self._wake)
+            if time.monotonic() - tidied_at > TIDY_SECONDS:
+                tidied_at = time.monotonic()
+                self._each(self._tidy)
 
-    def sweep(self) -> None:
-        """Look once at each destination."""
+    def _each(self, look: Callable[[str, Edges], None]) -> None:
         for name, edges in self._drains.edges.items():
             try:
-                self._wake(name, edges)
+                look(name, edges)
             except StoreError as failure:
                 log.warning("dispatch.interrupted", destination=name, reason=str(failure))
                 return
+            except Exception:  # the thread must not die; the next sweep tries again
+                log.exception("dispatch.failed", destination=name)
 
     def _wake(self, name: str, edges: Edges) -> None:
         granted = math.ceil(edges.limits.free() / edges.destination.requests_a_batch)
@@ -98,3 +110,9 @@ class Dispatcher(threading.Thread):
                 log.warning("dispatch.publish_failed", destination=name, reason=type(failure).__name__)
                 edges.lanes.finish(claim)
                 flush_next(edges)
+
+    def _tidy(self, name: str, _edges: Edges) -> None:
+        kept = self._drains.settings.destination(name).dead_letters
+        expired = self._drains.store.dead_letters(name).expire(timedelta(days=kept.max_age_days), kept.max_count)
+        if expired:
+            log.warning("dead_letters.expired", destination=name, count=expired)

@@ -5,7 +5,9 @@ This is the only module that knows both edges, Redis and the vendors. What goes 
 """
 
 import time
+import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
@@ -16,7 +18,7 @@ from worker.contract import Identifier, Waiting
 from worker.delivery import Sender, deliver
 from worker.destinations.base import FoldedBatch, Notes, Receipt
 from worker.edges import Edges
-from worker.errors import DeliveryError, LeaseLost, NotYet, TryLater
+from worker.errors import DeliveryError, LeaseLost, NotYet, StoreError, TryLater
 from worker.holds import names, obey
 from worker.isolation import Delivered, deliver_isolating
 from worker.store.lanes import Lease
@@ -145,9 +147,21 @@ def _flush_or_hold(lease: Lease, edges: Edges, permits: "_Permits") -> Flushed |
         except DeliveryError as order:
             obey(order, lease, edges)
             return None if isinstance(order, NotYet) else Flushed(0, send.requests)
+        except (LeaseLost, StoreError):
+            raise
+        except Exception as fault:  # noqa: BLE001 - whatever it is, it shows in status, and the lane is tried again
+            obey(_fault_of_ours(fault), lease, edges)
+            return Flushed(0, send.requests)
     except LeaseLost:
         log.warning("lease.lost", **names(lease))
         return Flushed(0, send.requests)
+
+
+def _fault_of_ours(fault: Exception) -> TryLater:
+    """A defect of this software. Its message may hold an identifier: only its kind and place are told."""
+    place = traceback.extract_tb(fault.__traceback__)[-1]
+    where = f"{type(fault).__name__} in {Path(place.filename).name}, line {place.lineno}"
+    return TryLater("fault in the relay", f"{where}; please report it", scope="lane", outcome_unknown=True)
 
 
 class _Permits:
