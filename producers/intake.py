@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 from uuid import uuid4
 
 from producers.routing import Routed, Router
@@ -27,6 +27,7 @@ CHUNK_MS: Final = 1_000
 WAITS: Final = (0.1, 0.3, 1.0, 3.0)
 """Seconds before each repetition when the store is away."""
 
+Written = TypeVar("Written")
 Line = tuple[int, RawEvent]
 """A source event and its number, for whoever asks which one was refused."""
 OnRefused = Callable[[int, Reason], None]
@@ -35,11 +36,11 @@ OnRefused = Callable[[int, Reason], None]
 class Store(Protocol):
     """Where changes wait."""
 
-    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> None:
+    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> int:
         """Add the changes to the tail of the lane, in order, or raise `StoreUnavailable` or `StoreFull`.
 
         May be repeated with the same `chunk_id` for ten minutes: the changes are then there once. At most
-        1,000 changes.
+        1,000 changes. Returns how many were added: those whose message id came before are not.
         """
 
     def count_refused(self, reasons: Mapping[str, int]) -> None:
@@ -48,12 +49,16 @@ class Store(Protocol):
 
 @dataclass(slots=True)
 class Report:
-    """What became of source events: `read = accepted + refused`, and the changes by destination."""
+    """What became of source events: `read = accepted + refused`.
+
+    By destination, the changes that were appended, and those whose message id had been appended lately.
+    """
 
     read: int = 0
     accepted: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     changes: Counter[str] = field(default_factory=Counter)
+    duplicates: Counter[str] = field(default_factory=Counter)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -138,8 +143,9 @@ class Intake:
     def _append(self, chunk: "_Chunk", report: Report) -> None:
         chunk_id = uuid4().hex
         for number, (lane, changes) in enumerate(chunk.pieces()):
-            self._persist(partial(self._store.append, lane, changes, f"{chunk_id}-{number}"))
-            report.changes[lane.destination] += len(changes)
+            added = self._persist(partial(self._store.append, lane, changes, f"{chunk_id}-{number}"))
+            report.changes[lane.destination] += added
+            report.duplicates[lane.destination] += len(changes) - added
 
     def _count(self, chunk: "_Chunk", report: Report) -> None:
         """After the changes: who repeats because of a full store should not count a refusal each time."""
@@ -149,7 +155,7 @@ class Intake:
         report.accepted += chunk.read - chunk.refused.total()
         report.refused.update(chunk.refused)
 
-    def _persist(self, write: Callable[[], None]) -> None:
+    def _persist(self, write: Callable[[], Written]) -> Written:
         for wait in self._waits:
             try:
                 return write()

@@ -66,9 +66,7 @@ def test_a_full_lane_is_due_at_once(lanes: Lanes) -> None:
 
 
 def test_appending_a_chunk_twice_appends_it_once(lanes: Lanes) -> None:
-    for _ in range(3):
-        lanes.append(LANE, [change("a"), change("b")], "same")
-
+    assert [lanes.append(LANE, [change("a"), change("b")], "same") for _ in range(3)] == [2, 2, 2]
     assert counters(lanes) == {"accepted": 2, "waiting": 2}
 
 

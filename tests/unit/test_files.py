@@ -28,8 +28,9 @@ class Memory(Store):
     def __init__(self) -> None:
         self.changes: list[Change] = []
 
-    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> None:
+    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> int:
         self.changes.extend(changes)
+        return len(changes)
 
     def count_refused(self, reasons: Mapping[str, int]) -> None:
         """Nothing here asks for it."""

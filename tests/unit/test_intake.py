@@ -34,10 +34,11 @@ class Memory(Store):
         self.refused: Counter[str] = Counter()
         self._faults = list(faults)
 
-    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> None:
+    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> int:
         self.attempted.append(chunk_id)
         self._fail()
         self.appended.append((lane, list(changes), chunk_id))
+        return len(changes)
 
     def count_refused(self, reasons: Mapping[str, int]) -> None:
         self._fail()

@@ -78,18 +78,20 @@ class Lanes:
         self._announced = False
         self._scripts = {name: script(client, name) for name in _SCRIPTS}
 
-    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str, bounds: Bounds | None = None) -> None:
+    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str, bounds: Bounds | None = None) -> int:
         """Push changes onto the tail. When this returns, Redis has them; the same chunk id may be repeated.
 
-        At most 1,000 changes. Those whose message id was appended lately are left out, and counted. Raises
-        `StoreFull` when the destination would hold more than it may.
+        At most 1,000 changes. Returns how many were added: those whose message id was appended lately are left out,
+        and counted. Raises `StoreFull` when the destination would hold more than it may.
         """
         self._announce()
         max_waiting, window_ms = bounds or Bounds()
         values = [part for change in changes for part in (_digest(change.message_id), encode(change))]
         fixed = (lane.member, chunk_id, CHUNK_MEMORY_MS, max_waiting, window_ms, self._now())
-        if not self._run("append", *fixed, *values):
+        added: int = self._run("append", *fixed, *values)
+        if added < 0:
             raise StoreFull(f"{self.destination} would hold more than {max_waiting} changes waiting (max_waiting)")
+        return added
 
     def wake(self, schedule: Schedule, claims: Sequence[str], claim_ms: int) -> Sequence[str]:
         """Claim a wake-up for each due lane that may run now; returns the claims to send."""

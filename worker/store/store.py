@@ -56,13 +56,15 @@ class Store:
         """Warnings about this Redis; raises when it will not do."""
         return verify(self._client)
 
-    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> None:
+    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> int:
         """Add at most 1,000 changes to the tail of a lane; with the same `chunk_id` it may be repeated.
+
+        Returns how many were added: those whose message id was appended lately are not.
 
         Raises `StoreUnavailable`, or `StoreFull` well before Redis is, and at the destination's `max_waiting`.
         """
         self._refuse_when_full()
-        self.lanes(lane.destination).append(lane, changes, chunk_id, self._bounds.get(lane.destination))
+        return self.lanes(lane.destination).append(lane, changes, chunk_id, self._bounds.get(lane.destination))
 
     def count_refused(self, reasons: Mapping[str, int]) -> None:
         """Count source events that routing did not accept."""

@@ -2,17 +2,17 @@
 -- touches  :chunk:<id>  :seen:<window>:<shard>  :lane:<lane>  :since  :depth  :counters  (reads :parked)
 -- ARGV     lane, chunk id, how long it is remembered (ms), max_waiting, window for duplicates (ms, 0: none), now or '',
 --          {message id's digest or '', value}…
--- returns  1 appended now or before, 0 there is no room
+-- returns  how many were appended, now or before; -1 there is no room
 local lane, chunk, window, now = ARGV[1], root .. ':chunk:' .. ARGV[2], tonumber(ARGV[5]), clock(ARGV[6])
-if redis.call('EXISTS', chunk) == 1 then
-  return 1
+local before = redis.call('GET', chunk)
+if before then
+  return tonumber(before)
 end
 local given = (#ARGV - 6) / 2
 local waiting = tonumber(redis.call('HGET', COUNTERS, 'waiting') or 0)
 if waiting + given > tonumber(ARGV[4]) then
-  return 0
+  return -1
 end
-redis.call('SET', chunk, '1', 'PX', ARGV[3])
 
 -- Digests are kept as small sets of integers, by window; an id is known for one to two windows.
 local current = window > 0 and math.floor(now / window) or 0
@@ -40,11 +40,12 @@ for i = 7, #ARGV, 2 do
     values[#values + 1] = stamp .. ARGV[i + 1]
   end
 end
+redis.call('SET', chunk, #values, 'PX', ARGV[3])
 if #values < given then
   redis.call('HINCRBY', COUNTERS, 'duplicates', given - #values)
 end
 if #values == 0 then
-  return 1
+  return 0
 end
 local depth = redis.call('RPUSH', lane_key(lane), unpack(values))
 redis.call('HINCRBY', COUNTERS, 'accepted', #values)
@@ -53,4 +54,4 @@ if not redis.call('ZSCORE', PARKED, lane) then
   redis.call('ZADD', SINCE, 'NX', stamp, lane)
   redis.call('ZADD', DEPTH, depth, lane)
 end
-return 1
+return #values
