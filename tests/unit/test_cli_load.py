@@ -9,13 +9,15 @@ from rich.console import Console
 from cli.load import NAMED_LINES, RefusedLines
 from cli.progress import Bar, total_bytes
 from producers.intake import Report
+from producers.segment import Reason
 
 
 def test_refused_lines_are_named_by_reason_the_most_frequent_first() -> None:
     report, refused = Report(), RefusedLines()
-    for path, line, reason in (("a", 3, "json"), ("a", 4, "type"), ("b", 1, "json")):
+    lines: list[tuple[str, int, Reason]] = [("a", 3, "json"), ("a", 4, "type"), ("b", 1, "json")]
+    for path, line, reason in lines:
         report.refused[reason] += 1
-        refused.add(path, line, reason)  # type: ignore[arg-type]  # the loop forgets that these are reasons
+        refused.add(path, line, reason)
 
     assert refused.describe(report) == [
         "refused: json: 2 source events: a:3, b:1",
