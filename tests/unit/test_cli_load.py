@@ -9,15 +9,14 @@ from rich.console import Console
 from cli.load import NAMED_LINES, RefusedLines
 from cli.progress import Bar, total_bytes
 from producers.intake import Report
-from producers.segment import Reason
 
 
 def test_refused_lines_are_named_by_reason_the_most_frequent_first() -> None:
     report, refused = Report(), RefusedLines()
-    lines: list[tuple[str, int, Reason]] = [("a", 3, "json"), ("a", 4, "type"), ("b", 1, "json")]
-    for path, line, reason in lines:
-        report.refused[reason] += 1
-        refused.add(path, line, reason)
+    report.refused.update(type=1, json=2)
+    refused.add("a", 3, "json")
+    refused.add("a", 4, "type")
+    refused.add("b", 1, "json")
 
     assert refused.describe(report) == [
         "refused: json: 2 source events: a:3, b:1",
