@@ -156,7 +156,8 @@ def test_an_unknown_destination_is_refused_with_the_known_ones(fleet: Fleet, com
 
 
 def test_a_held_credential_is_shown_where_the_destination_has_no_hold(fleet: Fleet) -> None:
-    fleet.fault("criteo", match={"route": "search"}, fault={"kind": "status", "status": 429})
+    throttled = {"kind": "status", "status": 429, "headers": {"retry-after": "60"}}
+    fleet.fault("criteo", match={"route": "search"}, fault=throttled)
     fleet.append("criteo", "vip", "ada")
     fleet.start_worker()
 
