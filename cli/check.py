@@ -24,7 +24,7 @@ from worker.edges import Edges, open_edges, probe
 from worker.errors import ConfigurationError, DeliveryError, NeedsPerson, RelayError
 from worker.settings import Settings
 from worker.store.store import Store, open_store
-from worker.store.tokens import Grant, Tokens
+from worker.store.tokens import Grant
 
 NOT_WELL: Final = 1
 AT_ONCE: Final = 8
@@ -146,7 +146,7 @@ def _problem(each: Finding) -> str:
     return f"{each.reason}; {each.advice}" if each.advice else f"{each.reason}"
 
 
-class OwnToken(Tokens):
+class OwnToken:
     """A token for one probe. The fleet's would hide a secret that is wrong now; its memory of a refusal, one mended."""
 
     def __init__(self) -> None:

@@ -56,6 +56,11 @@ class EmbeddedRedis:
         """For `connect`; the same for every process, running or not."""
         return embedded_url(self._folder)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the server that was started has ended by itself; `stop` and `start` then bring it back."""
+        return self._process is not None and self._process.poll() is not None
+
     def start(self) -> None:
         """Return when the server answers; does nothing when it is started already.
 

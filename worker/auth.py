@@ -2,13 +2,13 @@
 
 from collections.abc import Generator
 from datetime import timedelta
-from typing import Final
+from typing import Final, Protocol
 
 import httpx
 
 from worker.destinations.base import Credential, Response, expect_success
 from worker.errors import NeedsPerson, NotYet, Refused, Throttled, TooLarge, TryLater
-from worker.store.tokens import Tokens
+from worker.store.tokens import Grant
 
 UNAUTHORIZED: Final = 401
 PERMANENT: Final = {
@@ -20,6 +20,15 @@ PERMANENT: Final = {
 }
 """OAuth errors that another try cannot mend (RFC 6749, section 5.2)."""
 _ADVICE: Final = "the token endpoint refused the credentials; check client_id and client_secret"
+
+
+class TokenSource(Protocol):
+    """Where tokens are shared; `worker.store.tokens.Tokens`, or a source for one who must not share."""
+
+    def get(self, *, failed: str = "") -> Grant: ...
+    def keep(self, renewal: str, token: str, lives: timedelta) -> None: ...
+    def refuse(self, renewal: str, reason: str) -> None: ...
+    def abandon(self, renewal: str) -> None: ...
 
 
 class FixedToken(httpx.Auth):
@@ -40,7 +49,7 @@ class ClientCredentials(httpx.Auth):
     token endpoint fails. A request that is refused with a new token, too, is answered with that 401.
     """
 
-    def __init__(self, credential: Credential, tokens: Tokens) -> None:
+    def __init__(self, credential: Credential, tokens: TokenSource) -> None:
         self._credential = credential
         self._tokens = tokens
 

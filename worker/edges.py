@@ -4,14 +4,13 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from worker.auth import ClientCredentials, FixedToken
+from worker.auth import ClientCredentials, FixedToken, TokenSource
 from worker.delivery import Client, Gate, Sender, deliver
 from worker.destinations import REGISTRY
 from worker.destinations.base import Destination, DestinationSettings
 from worker.store.lanes import Lanes, Schedule
 from worker.store.limits import Limits
 from worker.store.store import Store
-from worker.store.tokens import Tokens
 
 
 def open_gate() -> None:
@@ -29,7 +28,7 @@ class Edges:
     schedule: Schedule
     lanes: Lanes
     limits: Limits
-    tokens: Tokens
+    tokens: TokenSource
     client: Client
     chance: Callable[[], float] = random.random
     may_send: Gate = open_gate

@@ -39,4 +39,5 @@ def _route_foreign_logs(shared: list[structlog.typing.Processor], renderer: stru
     root = logging.getLogger()
     root.handlers = [stream]
     root.setLevel(logging.INFO)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -35,7 +35,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from worker.errors import ConfigurationError, StoreError, StoreFull, StoreUnavailable
+from worker.errors import ConfigurationError, RelayError, StoreFull, StoreUnavailable
 from worker.settings import Settings
 from worker.store.location import BrokerForm, RedisLocation, broker_url, celery_broker, locate
 
@@ -84,9 +84,9 @@ def connect(redis_url: str) -> Redis:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns redis-py's errors into `StoreUnavailable` and `StoreFull`; serves as a decorator, too.
+    """Turns redis-py's errors into `StoreUnavailable`, `StoreFull` or, for missing rights, `ConfigurationError`.
 
-    An error that is neither (a wrong type, a script's own refusal) stays what it is.
+    Serves as a decorator, too. An error that is neither (a wrong type, a script's own refusal) stays what it is.
     """
     try:
         yield
@@ -216,7 +216,9 @@ _UNAVAILABLE: Final = re.compile(
 )
 
 
-def _meaning(error: Exception) -> StoreError | None:
+def _meaning(error: Exception) -> RelayError | None:
+    if isinstance(error, NoPermissionError):
+        return ConfigurationError([f"the Redis user of redis.url may not do what the relay needs: {error}"])
     if isinstance(error, OutOfMemoryError) or (isinstance(error, ResponseError) and _FULL.search(str(error))):
         return StoreFull("Redis is at its maxmemory; draining goes on, append again when there is room")
     if isinstance(error, (ConnectionError, TimeoutError, RedisClusterException)):
