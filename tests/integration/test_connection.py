@@ -106,12 +106,23 @@ def test_wrong_credentials_are_a_mistake_of_the_configuration(server: str, clien
         assert verify(known) == []
 
 
+def test_a_user_that_may_look_but_not_write_is_told_what_it_needs(server: str, client: Redis) -> None:
+    client.acl_setuser("narrow", enabled=True, nopass=True, keys=["*"], commands=["+info", "+ping"])
+
+    with (
+        connect(server.replace("unix://", "unix://narrow:any@")) as narrow,
+        pytest.raises(ConfigurationError, match=r"may not do all; allow it \+@all"),
+        translated(),
+    ):
+        narrow.get("anything")
+
+
 def test_a_user_that_may_not_look_is_told_what_it_needs(server: str, client: Redis) -> None:
     client.acl_setuser("narrow", enabled=True, nopass=True, commands=["+get"])
 
     with (
         connect(server.replace("unix://", "unix://narrow:any@")) as narrow,
-        pytest.raises(ConfigurationError, match=r"may not run INFO; allow it \+@all"),
+        pytest.raises(ConfigurationError, match=r"may not do all; allow it \+@all"),
     ):
         verify(narrow)
 

@@ -122,6 +122,41 @@ def test_a_limit_that_is_not_published_is_learned_from_429s(store: Store, clock:
     assert len(taken) >= 20 * 100 * 0.5
 
 
+def test_a_stray_429_slows_nothing_down_for_long(store: Store, clock: Clock) -> None:
+    limits = store.limits(limited(250))
+    limits.take(3)
+    limits.slow_down()
+
+    assert limits.calls_per_minute() == 250
+
+    unknown = store.limits(Credential("https://other.example.com", "relay", SecretStr("secret")))
+    unknown.take(3)
+    unknown.slow_down()
+
+    assert unknown.calls_per_minute() == 30
+
+    clock.advance(seconds=600)
+
+    assert unknown.calls_per_minute() == 90
+
+
+def test_a_429_under_load_halves_the_rate_until_it_has_grown_back(store: Store, clock: Clock) -> None:
+    limits = store.limits(limited(250))
+    for _ in range(600):
+        limits.take(1)
+        clock.advance(seconds=0.1)
+    limits.slow_down()
+
+    halved = limits.calls_per_minute()
+
+    assert halved is not None
+    assert 80 <= halved <= 125
+
+    clock.advance(seconds=600)
+
+    assert limits.calls_per_minute() == 250
+
+
 def test_answers_correct_the_published_limit(store: Store, clock: Clock) -> None:
     limits = store.limits(limited(250))
     limits.observe({"x-ratelimit-limit": "10", "x-ratelimit-remaining": "9"})

@@ -218,7 +218,7 @@ _UNAVAILABLE: Final = re.compile(
 
 def _meaning(error: Exception) -> RelayError | None:
     if isinstance(error, NoPermissionError):
-        return ConfigurationError([f"the Redis user of redis.url may not do what the relay needs: {error}"])
+        return ConfigurationError([f"redis.url: this user of Redis may not do all; allow it +@all ~*: {error}"])
     if isinstance(error, OutOfMemoryError) or (isinstance(error, ResponseError) and _FULL.search(str(error))):
         return StoreFull("Redis is at its maxmemory; draining goes on, append again when there is room")
     if isinstance(error, (ConnectionError, TimeoutError, RedisClusterException)):
@@ -235,8 +235,6 @@ def _info(client: Redis) -> dict[str, Any]:
     try:
         with translated():
             return client.info()
-    except NoPermissionError as error:
-        raise ConfigurationError(["redis.url: this user of Redis may not run INFO; allow it +@all ~*"]) from error
     except StoreUnavailable as error:
         if isinstance(error.__cause__, (AuthenticationError, AuthorizationError)):
             raise ConfigurationError(["redis.url: Redis refuses the user name or password"]) from error

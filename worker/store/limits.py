@@ -21,7 +21,7 @@ class Limits:
     """The permits of one credential.
 
     Its rate is what the vendor's answers tell, else what is configured or published; and not more than what was
-    learned from 429s: half of the last minute's use, then a tenth more each minute.
+    learned from 429s: half of the last minute's use, then a little more each minute.
     """
 
     def __init__(self, client: Redis, credential: Credential, now_ms: Callable[[], int] | None = None) -> None:
@@ -40,6 +40,10 @@ class Limits:
     def free(self) -> int:
         """How many permits could be taken now."""
         return self._ask(0)[2]
+
+    def calls_per_minute(self) -> int | None:
+        """The rate as it is kept now; None: no limit is known."""
+        return self._ask(0)[3] or None
 
     def give_back(self, permits: int) -> None:
         """Return permits that were not used."""
@@ -81,7 +85,7 @@ class Limits:
     def slow_down(self) -> None:
         """Learn from a 429."""
         with translated():
-            self._slow_down(keys=[self._root], args=[self._given_now()])
+            self._slow_down(keys=[self._root], args=[self._calls_per_minute, self._given_now()])
 
     def observe(self, headers: Mapping[str, str]) -> None:
         """Read `x-ratelimit-*` of an answer (Criteo, page "rate limits": calls a minute, epoch seconds)."""
@@ -95,11 +99,11 @@ class Limits:
         if remaining == 0 and reset and (left_ms := reset * 1000 - self._now()) > 0:
             self.hold("rate limit used up", min(left_ms, 60_000))
 
-    def _ask(self, permits: int) -> tuple[int, int, int]:
+    def _ask(self, permits: int) -> tuple[int, int, int, int]:
         args = [permits, self._calls_per_minute, self._given_now()]
         with translated():
-            wait, taken, free = cast("list[int]", self._permit(keys=[self._root], args=args))
-        return wait, taken, free
+            wait, taken, free, rate = cast("list[int]", self._permit(keys=[self._root], args=args))
+        return wait, taken, free, rate
 
     def _last_hold(self) -> dict[str, Any] | None:
         with translated():

@@ -2,7 +2,7 @@
 -- or none. Of the rate one fifth may come at once and the rest evenly: no window of a minute sees more than the rate.
 -- KEYS     relay:{credential:<id>}; touches :limit  :used:<minute>  (reads :hold, :rate)
 -- ARGV     permits (0: only look, negative: give back), calls a minute (0: not known), now (ms) or ''
--- returns  how long to wait (ms), permits taken, permits that are free
+-- returns  how long to wait (ms), permits taken, permits that are free, calls a minute as they are now (0: not known)
 local root = KEYS[1]
 local time = redis.call('TIME')
 local now = ARGV[3] ~= '' and tonumber(ARGV[3]) * 1000 or time[1] * 1000000 + time[2]
@@ -12,15 +12,16 @@ if told then
   rate = tonumber(told)
 end
 if learned then
-  -- additive increase: a tenth of what was learned, each minute
-  local grown = tonumber(learned) + (now / 1000 - tonumber(learned_at)) / 60000 * math.max(1, tonumber(learned) / 10)
+  -- additive increase, each minute: a tenth of the rate that is known, or else of what was learned
+  local step = math.max(rate, tonumber(learned), 60) / 10
+  local grown = tonumber(learned) + (now / 1000 - tonumber(learned_at)) / 60000 * step
   rate = rate > 0 and math.min(rate, grown) or grown
 end
 local held = redis.call('GET', root .. ':hold')
 if held and permits >= 0 then
   local rest = cjson.decode(held)['until'] - now / 1000
   if rest > 0 then
-    return { math.ceil(rest), 0, 0 }
+    return { math.ceil(rest), 0, 0, math.floor(rate) }
   end
 end
 local function count(taken)
@@ -35,7 +36,7 @@ if rate == 0 then
     redis.call('DEL', root .. ':limit')
     count(permits)
   end
-  return { 0, permits, 1000000 }
+  return { 0, permits, 1000000, 0 }
 end
 local burst = math.max(1, math.floor(rate / 5))
 local interval = math.ceil(60000000 / math.max(1, rate - burst))
@@ -43,7 +44,7 @@ permits = math.min(permits, burst)
 local before = math.max(tonumber(redis.call('GET', root .. ':limit') or 0), now)
 local free = math.floor((burst * interval - (before - now)) / interval)
 if permits > free then
-  return { math.ceil((before + permits * interval - burst * interval - now) / 1000), 0, free }
+  return { math.ceil((before + permits * interval - burst * interval - now) / 1000), 0, free, math.floor(rate) }
 end
 if permits ~= 0 then
   local arrival = before + permits * interval
@@ -54,4 +55,4 @@ if permits ~= 0 then
   end
   count(permits)
 end
-return { 0, permits, free - permits }
+return { 0, permits, free - permits, math.floor(rate) }
