@@ -23,6 +23,7 @@ from worker.errors import StoreError
 from worker.flush import flush_next
 from worker.liveness import Liveness
 from worker.tasks import DRAIN, Drains, queue_of
+from worker.telemetry import place_of
 
 PERIOD_SECONDS: Final = 0.2
 TIDY_SECONDS: Final = 60.0
@@ -97,8 +98,8 @@ class Dispatcher(threading.Thread):
             except StoreError as failure:
                 log.warning("dispatch.interrupted", destination=name, reason=str(failure))
                 return
-            except Exception:  # the thread must not die; the next sweep tries again
-                log.exception("dispatch.failed", destination=name)
+            except Exception as fault:  # noqa: BLE001 - the thread must not die; the next sweep tries again
+                log.error("dispatch.failed", destination=name, reason=place_of(fault))
 
     def _wake(self, name: str, edges: Edges) -> None:
         granted = math.ceil(edges.limits.free() / edges.destination.requests_a_batch)

@@ -5,9 +5,7 @@ This is the only module that knows both edges, Redis and the vendors. What goes 
 """
 
 import time
-import traceback
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
@@ -23,6 +21,7 @@ from worker.holds import names, obey
 from worker.isolation import Delivered, deliver_isolating
 from worker.store.lanes import Lease
 from worker.store.limits import Limits
+from worker.telemetry import place_of
 
 WORKING_SIZE: Final = "working_size"
 """The note of how many entries a request may have, learned where the vendor took no more."""
@@ -158,10 +157,8 @@ def _flush_or_hold(lease: Lease, edges: Edges, permits: "_Permits") -> Flushed |
 
 
 def _fault_of_ours(fault: Exception) -> TryLater:
-    """A defect of this software. Its message may hold an identifier: only its kind and place are told."""
-    place = traceback.extract_tb(fault.__traceback__)[-1]
-    where = f"{type(fault).__name__} in {Path(place.filename).name}, line {place.lineno}"
-    return TryLater("fault in the relay", f"{where}; please report it", scope="lane", outcome_unknown=True)
+    """A defect of this software."""
+    return TryLater("fault in the relay", f"{place_of(fault)}; please report it", scope="lane", outcome_unknown=True)
 
 
 class _Permits:

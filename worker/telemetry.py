@@ -2,6 +2,8 @@
 
 import logging
 import sys
+import traceback
+from pathlib import Path
 
 import structlog
 
@@ -32,7 +34,11 @@ def _route_foreign_logs(shared: list[structlog.typing.Processor], renderer: stru
     """Let libraries that log with `logging` come out in the same form."""
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
     )
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(formatter)
@@ -41,3 +47,9 @@ def _route_foreign_logs(shared: list[structlog.typing.Processor], renderer: stru
     root.setLevel(logging.INFO)
     for chatty in ("httpx", "celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def place_of(fault: BaseException) -> str:
+    """The kind of an unexpected exception and where it was raised; its message may hold an identifier."""
+    where = traceback.extract_tb(fault.__traceback__)[-1]
+    return f"{type(fault).__name__} in {Path(where.filename).name}, line {where.lineno}"
