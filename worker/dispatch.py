@@ -99,7 +99,7 @@ class Dispatcher(threading.Thread):
                 log.warning("dispatch.interrupted", destination=name, reason=str(failure))
                 return
             except Exception as fault:  # noqa: BLE001 - the thread must not die; the next sweep tries again
-                log.error("dispatch.failed", destination=name, reason=place_of(fault))
+                log.warning("dispatch.failed", destination=name, reason=place_of(fault))
 
     def _wake(self, name: str, edges: Edges) -> None:
         granted = math.ceil(edges.limits.free() / edges.destination.requests_a_batch)
