@@ -7,7 +7,8 @@ import pytest
 from tests.conftest import Clock
 from worker.batching import Burial, Settlement
 from worker.contract import Change, Identifier, LaneKey, Waiting
-from worker.store.deadletters import DeadLetters, Replayed
+from worker.store import deadletters
+from worker.store.deadletters import DeadLetters, Replayed, Stock
 from worker.store.lanes import COUNTERS, Bounds, Lanes, Lease, Schedule
 from worker.store.store import Store
 
@@ -80,6 +81,34 @@ def test_replayed_changes_go_to_the_head_in_the_order_they_came(
     assert counters(lanes) == {"accepted": 3, "delivered": 3}
 
 
+def test_their_order_is_kept_when_they_are_more_than_one_script_takes(
+    lanes: Lanes, letters: DeadLetters, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadletters, "PAGE", 2)
+    people = ["ada", "bob", "cleo", "dan", "eve"]
+    bury(lanes, clock, *people)
+
+    assert letters.replay([letter.mark for letter in letters]) == Replayed(replayed=5, superseded=0, busy=0)
+    assert names(flush(lanes, clock)) == people
+
+
+def test_a_lane_that_is_leased_meanwhile_takes_nothing_older(
+    lanes: Lanes, letters: DeadLetters, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadletters, "PAGE", 1)
+    bury(lanes, clock, "ada", "bob", "eve")
+    answers, asked = [[1, 0], [-1, 0], [1, 0]], []
+
+    def script(keys: list[str], args: list[int]) -> list[int]:
+        asked.append((keys, args[3:]))
+        return answers[len(asked) - 1]
+
+    monkeypatch.setattr(letters, "_replay", script)
+
+    assert letters.replay(list(letters)) == Replayed(replayed=1, superseded=0, busy=2)
+    assert [numbers for _, numbers in asked] == [[3], [2]]
+
+
 def test_a_lane_that_is_being_flushed_takes_no_replay(lanes: Lanes, letters: DeadLetters, clock: Clock) -> None:
     bury(lanes, clock, "ada")
     lanes.append(LANE, [change("bob"), change("eve")], "later")
@@ -128,6 +157,45 @@ def test_discarding_is_counted(lanes: Lanes, letters: DeadLetters, clock: Clock)
 
     assert letters.discard([1, 99]) == 1
     assert counters(lanes) == {"accepted": 2, "buried": 1, "discarded": 1}
+
+
+def test_they_are_found_by_when_they_were_buried(lanes: Lanes, letters: DeadLetters, clock: Clock) -> None:
+    buried = []
+    for who in ("ada", "bob", "eve"):
+        bury(lanes, clock, who)
+        buried.append(clock())
+
+    assert letters.numbers() == [1, 2, 3]
+    assert letters.numbers(since_ms=buried[1]) == [2, 3]
+    assert letters.numbers(until_ms=buried[1]) == [1]
+    assert letters.numbers(since_ms=buried[1], until_ms=buried[2]) == [2]
+
+
+def test_what_goes_while_others_are_read_makes_nobody_skip_one(
+    lanes: Lanes, letters: DeadLetters, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadletters, "PAGE", 2)
+    bury(lanes, clock, *(f"p{number}" for number in range(6)))
+    reading = iter(letters)
+    seen = [next(reading).number]
+
+    letters.discard([1, 2, 4])
+    seen += [letter.number for letter in reading]
+
+    assert seen == [1, 2, 3, 5, 6]
+
+
+def test_the_stock_tells_how_many_there_are_since_when_and_how_many_are_old(
+    lanes: Lanes, letters: DeadLetters, clock: Clock
+) -> None:
+    assert letters.stock(before_ms=clock()) == Stock()
+
+    bury(lanes, clock, "ada")
+    first = clock()
+    bury(lanes, clock, "bob", "eve")
+
+    assert letters.stock(before_ms=first) == Stock(total=3, oldest_ms=first, before=0)
+    assert letters.stock(before_ms=clock()) == Stock(total=3, oldest_ms=first, before=1)
 
 
 def test_letters_beyond_their_age_or_number_are_discarded_and_counted(

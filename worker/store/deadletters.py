@@ -17,6 +17,7 @@ from worker.store.connection import translated
 from worker.store.scripts import script
 
 Item = TypeVar("Item")
+Letter = TypeVar("Letter", bound="DeadLetter | Mark")
 
 PAGE: Final = 1_000
 
@@ -32,13 +33,33 @@ class DeadLetter(NamedTuple):
     change: Change
     superseded: bool
 
+    @property
+    def mark(self) -> "Mark":
+        return Mark(self.number, self.lane, self.arrived_ms)
+
+
+class Mark(NamedTuple):
+    """What a replay needs of a dead letter: little enough to keep very many in memory."""
+
+    number: int
+    lane: LaneKey
+    arrived_ms: int
+
 
 class Replayed(NamedTuple):
-    """What a replay did. `busy`: so many stayed because their lane is being flushed; try again."""
+    """What a replay did. `busy`: so many, the last in its order, stayed because their lane is being flushed."""
 
     replayed: int
     superseded: int
     busy: int
+
+
+class Stock(NamedTuple):
+    """How many there are, when the oldest was buried (ms), and how many were buried before a given moment."""
+
+    total: int = 0
+    oldest_ms: int | None = None
+    before: int = 0
 
 
 class DeadLetters:
@@ -53,23 +74,46 @@ class DeadLetters:
         self._discard = script(client, "discard")
 
     def __iter__(self) -> Iterator[DeadLetter]:
-        """All of them, the longest buried first, read a page at a time."""
-        first = 0
-        while page := self._page(first):
-            yield from page
-            first += PAGE
+        """All of them, the longest buried first. Raises as `read` does."""
+        return self.read(self.numbers())
+
+    def numbers(self, *, since_ms: int | None = None, until_ms: int | None = None) -> list[int]:
+        """The numbers of those buried since the one moment and before the other, the longest buried first."""
+        low = "-inf" if since_ms is None else since_ms
+        high = "+inf" if until_ms is None else f"({until_ms}"
+        with translated():
+            found = cast("list[bytes]", self._client.zrangebyscore(f"{self._root}:dead-by-time", low, high))
+        return sorted(map(int, found))
+
+    def read(self, numbers: Iterable[int]) -> Iterator[DeadLetter]:
+        """Those of them that are there, in this order, a page at a time.
+
+        Raises `msgspec.DecodeError` when a newer release has written one.
+        """
+        for some in _pages(numbers):
+            yield from self._letters(some)
 
     def get(self, number: int) -> DeadLetter | None:
-        found = self._letters([number])
-        return found[0] if found else None
+        return next(self.read([number]), None)
 
-    def replay(self, letters: Sequence[DeadLetter], *, force: bool = False) -> Replayed:
-        """Put them back at the heads of their lanes: whatever waits there is newer. Superseded ones only by `force`."""
-        done = [
-            self._replay_lane(lane, [each.number for each in some], force=force)
-            for lane, group in groupby(sorted(letters, key=lambda each: each.lane), key=lambda each: each.lane)
-            for some in _pages(group)
-        ]
+    def stock(self, *, before_ms: int) -> Stock:
+        """How many there are, and how many of them were buried before a moment; cheap however many there are."""
+        key = f"{self._root}:dead-by-time"
+        with translated(), self._client.pipeline(transaction=False) as pipe:
+            pipe.zcard(key)
+            pipe.zrange(key, 0, 0, withscores=True)
+            pipe.zcount(key, "-inf", f"({before_ms}")
+            total, oldest, before = pipe.execute()
+        return Stock(total, int(oldest[0][1]) if oldest else None, before)
+
+    def replay(self, letters: Iterable[DeadLetter | Mark], *, force: bool = False) -> Replayed:
+        """Put them back at the heads of their lanes: whatever waits there is newer. Superseded ones only by `force`.
+
+        In the order of `newest_first`, so that the oldest come to stand in front. Of a lane that is being flushed
+        nothing more is replayed: it would come to stand before what is older.
+        """
+        lanes = groupby(newest_first(letters), key=lambda each: each.lane)
+        done = [self._replay_lane(lane, [each.number for each in group], force=force) for lane, group in lanes]
         return Replayed(*(sum(counts) for counts in zip(*done, strict=True))) if done else Replayed(0, 0, 0)
 
     def discard(self, numbers: Sequence[int], *, counter: str = "") -> int:
@@ -90,21 +134,14 @@ class DeadLetters:
             extra = cast("list[bytes]", self._client.zrange(key, 0, surplus - 1)) if surplus > 0 else []
         return self.discard([int(number) for number in dict.fromkeys([*old, *extra])], counter="expired")
 
-    def _page(self, first: int) -> list[DeadLetter]:
-        with translated():
-            numbers = cast("list[bytes]", self._client.zrange(f"{self._root}:dead-by-time", first, first + PAGE - 1))
-        return self._letters([int(number) for number in numbers])
-
     def _letters(self, numbers: Sequence[int]) -> list[DeadLetter]:
-        if not numbers:
-            return []
         with translated(), self._client.pipeline(transaction=False) as pipe:
             pipe.hmget(f"{self._root}:dead", [str(number) for number in numbers])
             pipe.zmscore(f"{self._root}:dead-by-time", [str(number) for number in numbers])
             pipe.smismember(f"{self._root}:dead-superseded", [str(number) for number in numbers])
             found, times, superseded = pipe.execute()
         rows = zip(numbers, found, times, superseded, strict=True)
-        return [self._letter(*row) for row in rows if row[1] is not None]
+        return [self._letter(*row) for row in rows if None not in row]  # one may go while it is read
 
     def _letter(self, number: int, letter: bytes, buried: float, superseded: int) -> DeadLetter:
         head, change = letter.split(b"\n", 1)
@@ -116,10 +153,15 @@ class DeadLetters:
         )
 
     def _replay_lane(self, lane: LaneKey, numbers: Sequence[int], *, force: bool) -> Replayed:
-        args = [lane.member, int(force), self._now_ms() if self._now_ms else "", *numbers]
-        with translated():
-            replayed, superseded = cast("list[int]", self._replay(keys=[self._root], args=args))
-        return Replayed(0, 0, len(numbers)) if replayed < 0 else Replayed(replayed, superseded, 0)
+        replayed = superseded = tried = 0
+        for some in _pages(numbers):
+            args = [lane.member, int(force), self._now_ms() if self._now_ms else "", *some]
+            with translated():
+                count, stayed = cast("list[int]", self._replay(keys=[self._root], args=args))
+            if count < 0:
+                break
+            replayed, superseded, tried = replayed + count, superseded + stayed, tried + len(some)
+        return Replayed(replayed, superseded, len(numbers) - tried)
 
     def _now(self) -> int:
         if self._now_ms:
@@ -127,6 +169,11 @@ class DeadLetters:
         with translated():
             seconds, micros = self._client.time()
         return seconds * 1000 + micros // 1000
+
+
+def newest_first(letters: Iterable[Letter]) -> list[Letter]:
+    """Lane by lane, each from the newest arrival to the oldest."""
+    return sorted(letters, key=lambda each: (each.lane, each.arrived_ms, each.number), reverse=True)
 
 
 def encode(lane: LaneKey, burial: Burial) -> bytes:
