@@ -7,8 +7,8 @@ import os
 import secrets
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -26,6 +26,7 @@ from worker.settings import Settings
 from worker.store.connection import embedded_folder
 
 KILLED: Final = 1
+REDIS: Final = "redis"
 PROCFILE: Final = Path(__file__).parent / "Procfile"
 NUMBERS: Final = {"worker": 2, "flower": 1}
 """How many of each. Two workers, so that one drains while the other starts again."""
@@ -60,18 +61,18 @@ def up(config: Path, wanted: tuple[dict[str, int], ...]) -> None:
     """Run Redis, workers and flower on this machine until Ctrl-C.
 
     With redis.url in the configuration, that Redis is used; without it, an embedded one, which keeps its
-    file in .relay/ beside the configuration. A process that ends by itself is started
+    file in .relay/ beside the configuration. What ends by itself, the embedded Redis too, is started
     again. Ctrl-C lets workers finish the batch in hand; a second Ctrl-C does not.
     """
     relay = settings.load(config)
     numbers = _merged(wanted)
     flower = Flower.of(os.environ)
     commands = _commands(numbers, _environment(config, flower))
-    journal = Journal([command.name for command in commands])
-    with interrupting(), _redis(relay), counting() as endings:
+    journal = Journal([*(command.name for command in commands), REDIS])
+    with interrupting(), _redis(relay) as servers, counting() as endings:
         _expect_fit(relay)
         click.echo(_opening(relay, numbers, flower), err=True)
-        orderly = run(commands, endings, journal.say)
+        orderly = run(commands, endings, journal.say, servers=servers)
     sys.exit(0 if orderly else KILLED)
 
 
@@ -134,8 +135,14 @@ def _commands(numbers: Mapping[str, int], environment: Mapping[str, str]) -> lis
     ]
 
 
-def _redis(relay: Settings) -> AbstractContextManager[object]:
-    return EmbeddedRedis(embedded_folder(relay)) if relay.redis.url is None else nullcontext()
+@contextmanager
+def _redis(relay: Settings) -> Iterator[dict[str, EmbeddedRedis]]:
+    """The servers to look after: the embedded Redis, or none."""
+    if relay.redis.url is not None:
+        yield {}
+        return
+    with EmbeddedRedis(embedded_folder(relay)) as server:
+        yield {REDIS: server}
 
 
 def _expect_fit(relay: Settings) -> None:

@@ -63,6 +63,11 @@ class Up:
         (found,) = [pid for pid, command in self.children().items() if f"-n {name}@" in command]
         return found
 
+    def redis(self) -> int:
+        """The process id of the embedded server."""
+        (found,) = [pid for pid, command in self.children().items() if "redis-server" in command]
+        return found
+
     def flower(self, login: str | None = None) -> int:
         """The status of flower's first page; 0 while it does not listen."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.flower_port}/")
@@ -146,6 +151,28 @@ def test_a_worker_that_dies_is_started_again(up: Up) -> None:
     wait_until(lambda: up.log.read_text().count("worker.1@") > 1, within=40)
 
     assert up.worker("worker.1") != former
+
+
+def test_a_redis_that_dies_is_brought_back_and_the_workers_go_on(up: Up) -> None:
+    workers = {up.worker("worker.1"), up.worker("worker.2")}
+    run_json(up.fleet, "hold", "criteo")
+    run_json(up.fleet, "load", write(up.fleet, "before.ndjson", [event("ada")]))
+    former = up.redis()
+
+    os.kill(former, signal.SIGKILL)
+    wait_until(lambda: up.said("ended; starts again in 1s") and up.said("serves again"))
+
+    assert up.redis() != former
+    assert _status(up)[0]["waiting"] == 1
+
+    run_json(up.fleet, "release", "criteo")
+    run_json(up.fleet, "load", write(up.fleet, "after.ndjson", [event("bob")]))
+    wait_until(lambda: all(each["waiting"] == 0 for each in _status(up)), within=60)
+
+    assert [(each["delivered"], each["unaccounted"]) for each in _status(up)] == [(2, 0)] * 3
+    assert up.fleet.members("criteo") == {"ada@example.com", "bob@example.com"}
+    assert {up.worker("worker.1"), up.worker("worker.2")} == workers
+    assert up.end() == 0
 
 
 def test_flower_shows_itself_only_to_who_may_log_in(up: Up) -> None:

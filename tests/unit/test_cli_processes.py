@@ -11,6 +11,7 @@ from cli import processes
 from cli.processes import Command
 from cli.signals import Endings
 from tests.conftest import wait_until
+from worker.errors import StoreUnavailable
 
 OBEDIENT = "trap 'echo finishing; exit 0' TERM; echo started; while :; do sleep 0.02; done"
 STUBBORN = "trap '' TERM; echo started; while :; do sleep 0.02; done"
@@ -19,11 +20,12 @@ STUBBORN = "trap '' TERM; echo started; while :; do sleep 0.02; done"
 class Running:
     """Commands that run in a thread, with what they said."""
 
-    def __init__(self, *commands: Command, grace_seconds: float = 20.0) -> None:
+    def __init__(self, *commands: Command, grace_seconds: float = 20.0, server: "Flaky | None" = None) -> None:
         self.said: list[tuple[str, str]] = []
         self.endings = Endings()
         self.orderly: bool | None = None
         self._grace_seconds = grace_seconds
+        self._servers = {"server": server} if server else {}
         self._thread = threading.Thread(target=self._run, args=(commands,))
         self._thread.start()
 
@@ -36,10 +38,28 @@ class Running:
         assert not self._thread.is_alive()
 
     def _run(self, commands: tuple[Command, ...]) -> None:
-        self.orderly = processes.run(commands, self.endings, self._say, self._grace_seconds)
+        self.orderly = processes.run(commands, self.endings, self._say, self._grace_seconds, self._servers)
 
     def _say(self, name: str, line: str) -> None:
         self.said.append((name, line))
+
+
+class Flaky:
+    """A server that starts only after so many times in vain."""
+
+    def __init__(self, *, fails: int = 0) -> None:
+        self.ended = False
+        self.calls: list[str] = []
+        self._fails = fails
+
+    def start(self) -> None:
+        self.calls.append("start")
+        if self.calls.count("start") <= self._fails:
+            raise StoreUnavailable("no room\non the disk")
+        self.ended = False
+
+    def stop(self) -> None:
+        self.calls.append("stop")
 
 
 def started(running: Running, *names: str) -> Callable[[], bool]:
@@ -99,6 +119,40 @@ def test_a_process_that_ends_is_started_again_while_the_others_go_on(
 
     assert running.times("flaky", "ended with code 3; starts again in 0s") == 1
     assert running.times("steady", "started") == 1
+
+
+def test_a_server_that_ends_is_brought_back_while_the_processes_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "FIRST_PAUSE_SECONDS", 0.05)
+    server = Flaky()
+    running = Running(Command("worker", OBEDIENT, {}), server=server)
+    wait_until(started(running, "worker"))
+
+    server.ended = True
+    wait_until(lambda: running.times("server", "serves again") == 1)
+    running.end()
+
+    assert server.calls == ["stop", "start"]
+    assert [line for name, line in running.said if name == "server"] == ["ended; starts again in 0s", "serves again"]
+    assert running.times("worker", "started") == 1
+
+
+def test_a_server_that_does_not_start_is_tried_again_and_the_reason_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(processes, "write", lambda seconds: f"{seconds:.2f}")
+    server = Flaky(fails=2)
+    server.ended = True
+    running = Running(server=server)
+
+    wait_until(lambda: running.times("server", "serves again") == 1)
+    running.end()
+
+    assert server.calls == ["stop", "start", "start", "start"]
+    assert [line for _, line in running.said] == [
+        "ended; starts again in 0.01",
+        *("no room", "on the disk", "starts again in 0.02"),
+        *("no room", "on the disk", "starts again in 0.04"),
+        "serves again",
+    ]
 
 
 def test_the_pause_before_a_start_grows_while_it_is_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
