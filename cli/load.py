@@ -39,8 +39,10 @@ def load(paths: tuple[str, ...], config: Path, *, as_json: bool) -> None:
         try:
             with Bar(paths) as bar:
                 files.load(paths, intake, bar.advance, report=report, on_refused=refused.add)
-        finally:
-            _print(report, refused, as_json=as_json)
+        except BaseException:
+            _print(report, refused, as_json=as_json, failed=True)
+            raise
+        _print(report, refused, as_json=as_json)
     sys.exit(SOME_REFUSED if report.refused else 0)
 
 
@@ -64,18 +66,25 @@ class RefusedLines:
         ]
 
 
-def _print(report: Report, refused: RefusedLines, *, as_json: bool) -> None:
+def _print(report: Report, refused: RefusedLines, *, as_json: bool, failed: bool = False) -> None:
+    """Of a load that failed, what was done until then."""
     for line in refused.describe(report):
         click.echo(line, err=True)
     if as_json:
         options.print_json(report.as_dict())
-    else:
-        click.echo("\n".join(_summary(report)))
+    elif report.read or not failed:
+        click.echo("\n".join(summary(report)))
 
 
-def _summary(report: Report) -> list[str]:
-    changes = [f"  {count:,} {_plural(count, 'change')} for {name}" for name, count in sorted(report.changes.items())]
+def summary(report: Report) -> list[str]:
+    """What became of the source events, and the changes of each destination."""
+    changes = [_changes(name, count, report.duplicates[name]) for name, count in sorted(report.changes.items())]
     return [f"{_events(report.read)} read, {report.accepted:,} accepted, {report.refused.total():,} refused", *changes]
+
+
+def _changes(destination: str, count: int, duplicates: int) -> str:
+    left_out = f", {duplicates:,} {_plural(duplicates, 'duplicate')} left out" if duplicates else ""
+    return f"  {count:,} {_plural(count, 'change')} for {destination}{left_out}"
 
 
 def _events(count: int) -> str:

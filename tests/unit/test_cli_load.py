@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cli.load import NAMED_LINES, RefusedLines
+from cli.load import NAMED_LINES, RefusedLines, summary
 from cli.progress import Bar, total_bytes
 from producers.intake import Report
 
@@ -34,6 +34,19 @@ def test_only_the_first_lines_of_a_reason_are_named() -> None:
 
     assert text == "refused: json: 100,000 source events: a:1, a:2, a:3, a:4, a:5, …"
     assert NAMED_LINES == 5
+
+
+def test_what_was_left_out_as_a_duplicate_is_told_by_destination() -> None:
+    report = Report(read=3, accepted=3)
+    report.changes.update(taboola=1, criteo=3, stackadapt=0)
+    report.duplicates.update(taboola=2, criteo=0, stackadapt=1)
+
+    assert summary(report) == [
+        "3 source events read, 3 accepted, 0 refused",
+        "  3 changes for criteo",
+        "  0 changes for stackadapt, 1 duplicate left out",
+        "  1 change for taboola, 2 duplicates left out",
+    ]
 
 
 def test_the_bytes_of_all_files_are_what_there_is_to_read(tmp_path: Path) -> None:
