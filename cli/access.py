@@ -5,9 +5,12 @@ from contextlib import closing, contextmanager
 
 import click
 
-from worker.errors import StoreUnavailable
+from worker.destinations import REGISTRY
+from worker.destinations.base import DestinationSettings
+from worker.errors import ConfigurationError, StoreUnavailable
 from worker.settings import Settings
 from worker.store.connection import connect, ping, redis_url
+from worker.store.limits import Limits
 from worker.store.store import Store, open_store
 
 NOT_RUNNING = "the embedded Redis is not running; start `audience-relay up`, or set redis.url"
@@ -33,6 +36,24 @@ def verified(settings: Settings, store: Store) -> list[str]:
         if settings.redis.url is None and _is_away(settings):
             raise StoreUnavailable(NOT_RUNNING) from error
         raise
+
+
+def known(settings: Settings, store: Store) -> list[str]:
+    """The names of the destinations of the configuration, in its order, then of those that only Redis knows."""
+    configured = [each.name for each in settings.destinations]
+    return configured + sorted(store.destinations() - set(configured))
+
+
+def expect_known(destination: str, settings: Settings, store: Store) -> None:
+    """Raise `ConfigurationError`, with those there are, when neither the configuration nor Redis knows it."""
+    names = known(settings, store)
+    if destination not in names:
+        raise ConfigurationError([f'no destination is named "{destination}"; there are: {", ".join(names)}'])
+
+
+def limits_of(destination: DestinationSettings, store: Store) -> Limits:
+    """The permits and the hold of its credential."""
+    return store.limits(REGISTRY[destination.kind](destination).credential)
 
 
 def _is_away(settings: Settings) -> bool:

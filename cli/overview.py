@@ -2,17 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
+from cli.access import known, limits_of
 from cli.durations import utc
-from worker.destinations import REGISTRY
-from worker.destinations.base import DestinationSettings
+from worker.destinations.base import DeadLetterSettings, DestinationSettings
 from worker.settings import Settings
+from worker.store.deadletters import Stock
 from worker.store.lanes import COUNTERS, DestinationStatus, Hold, LaneStatus
 from worker.store.store import Store
 
 MOST_LANES: Final = 1000
 """So many lanes of a destination are looked at."""
+BESIDE: Final = ("duplicates", "invalid_unnamed", "expired")
+"""What is counted beside the six counters."""
+SOON: Final = timedelta(days=3)
+NONE: Final = Stock()
+NEARLY: Final = 0.9
+"""Dead letters beyond this share of what may be kept will soon be discarded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,17 @@ class Overview:
     kind: str | None
     status: DestinationStatus
     credential_hold: Hold | None = None
+    dead_letters: Stock = NONE
+    """`before` counts those that will soon be too old."""
+    kept: DeadLetterSettings | None = None
+    """How many dead letters are kept and how long; None when only Redis knows the destination: all."""
+
+    @property
+    def expiring(self) -> int:
+        """How many dead letters will soon be discarded: within three days, or since they are nearly too many."""
+        if self.kept is None:
+            return 0
+        return max(self.dead_letters.before, self.dead_letters.total - int(NEARLY * self.kept.max_count))
 
     @property
     def hold(self) -> Hold | None:
@@ -35,21 +54,19 @@ class Overview:
         stamps = [lane.oldest_ms for lane in self.status.lanes if lane.oldest_ms is not None]
         return _seconds_since(min(stamps, default=None), self.status)
 
+    @property
+    def buried_seconds(self) -> float | None:
+        """How long the oldest dead letter is buried; None when there is none."""
+        return _seconds_since(self.dead_letters.oldest_ms, self.status)
+
     def lane_seconds(self, lane: LaneStatus) -> float | None:
         return _seconds_since(lane.oldest_ms, self.status)
 
 
 def read(settings: Settings, store: Store) -> list[Overview]:
     """The destinations of the configuration, in its order, then those that only Redis knows."""
-    configured = [each.name for each in settings.destinations]
-    unknown = sorted(store.destinations() - set(configured))
-    return [
-        *(
-            Overview(each.name, each.kind, store.lanes(each.name).status(MOST_LANES), _credential_hold(each, store))
-            for each in settings.destinations
-        ),
-        *(Overview(name, None, store.lanes(name).status(MOST_LANES)) for name in unknown),
-    ]
+    configured = {each.name: each for each in settings.destinations}
+    return [_read(name, configured.get(name), store) for name in known(settings, store)]
 
 
 def as_json(overviews: Sequence[Overview], refused: dict[str, int]) -> dict[str, Any]:
@@ -69,8 +86,14 @@ def hold_as_json(hold: Hold | None) -> dict[str, Any] | None:
     }
 
 
-def _credential_hold(settings: DestinationSettings, store: Store) -> Hold | None:
-    return store.limits(REGISTRY[settings.kind](settings).credential).held()
+def _read(name: str, settings: DestinationSettings | None, store: Store) -> Overview:
+    status = store.lanes(name).status(MOST_LANES)
+    if settings is None:
+        return Overview(name, None, status, dead_letters=store.dead_letters(name).stock(before_ms=0))
+    kept = settings.dead_letters
+    old_ms = status.now_ms - round((timedelta(days=kept.max_age_days) - SOON) / timedelta(milliseconds=1))
+    stock = store.dead_letters(name).stock(before_ms=old_ms)
+    return Overview(name, settings.kind, status, limits_of(settings, store).held(), stock, kept)
 
 
 def _destination(each: Overview) -> dict[str, Any]:
@@ -82,6 +105,17 @@ def _destination(each: Overview) -> dict[str, Any]:
         "oldest_waiting_seconds": each.oldest_seconds,
         "hold": hold_as_json(each.hold),
         "lanes": [_lane(each, lane) for lane in each.status.lanes],
+        **{name: each.status.counters.get(name, 0) for name in BESIDE},
+        "dead_letters": _dead_letters(each),
+    }
+
+
+def _dead_letters(each: Overview) -> dict[str, Any]:
+    stock = each.dead_letters
+    return {
+        "count": stock.total,
+        "oldest": None if stock.oldest_ms is None else utc(stock.oldest_ms),
+        "expiring": each.expiring,
     }
 
 

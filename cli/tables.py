@@ -1,6 +1,7 @@
 """The tables of `status`, for terminals from 80 columns on."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
 from rich import box
@@ -9,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.durations import write
-from cli.overview import Overview
+from cli.overview import BESIDE, Overview
+from worker.destinations.base import DeadLetterSettings
 from worker.store.lanes import COUNTERS, Hold, LaneStatus
 
 MOST_ROWS: Final = 20
@@ -17,12 +19,19 @@ MOST_ROWS: Final = 20
 WIDE: Final = 100
 """From so many columns on, numbers are written in full."""
 MILLION: Final = 1_000_000
+WORDS_BESIDE: Final = {
+    "duplicates": "duplicates left out",
+    "invalid_unnamed": "delivered but called invalid",
+    "expired": "dead letters expired",
+}
 
 
 def draw(overviews: Sequence[Overview], refused: Mapping[str, int], width: int) -> RenderableType:
     """Every destination's counters, then holds with what to do, lanes, and what was refused."""
     parts: list[RenderableType] = [_counters(overviews, wide=width >= WIDE)]
+    parts += [_beside(each) for each in overviews if _counted_beside(each)]
     parts += [_held(each, each.hold) for each in overviews if each.hold]
+    parts += [_expiring(each, each.kept) for each in overviews if each.kept and each.expiring]
     parts += [_unaccounted(each) for each in overviews if each.status.unaccounted]
     if any(each.status.lanes for each in overviews):
         parts.append(_lanes(overviews))
@@ -50,6 +59,16 @@ def _number(number: int, *, wide: bool) -> str:
     return f"{number:,}" if wide or number < MILLION else f"{number / MILLION:,.1f}M"
 
 
+def _beside(each: Overview) -> Text:
+    counts = (f"{WORDS_BESIDE[name]} {count:,}" for name, count in _counted_beside(each).items())
+    return Text(f"{each.name}: {', '.join(counts)}\n")
+
+
+def _counted_beside(each: Overview) -> dict[str, int]:
+    counters = each.status.counters
+    return {name: counters[name] for name in BESIDE if counters.get(name)}
+
+
 def _held(each: Overview, hold: Hold) -> Text:
     return Text.assemble(
         (f"{each.name}: held {_span(hold, each.status.now_ms)}\n", "bold yellow"),
@@ -60,10 +79,20 @@ def _held(each: Overview, hold: Hold) -> Text:
 
 def _advice(each: Overview, hold: Hold) -> str:
     if each.status.hold is None:
-        return "The credential is held, for every destination that shares it. That ends by itself."
+        return f"Its credential is held. Before that ends: audience-relay release {each.name}"
     if hold.until_ms is None:
         return f"To go on: audience-relay release {each.name}"
     return f"Tried again then. Now: audience-relay release {each.name}"
+
+
+def _expiring(each: Overview, kept: DeadLetterSettings) -> Text:
+    count = each.expiring
+    return Text.assemble(
+        (f"{each.name}: {count:,} dead letter{'' if count == 1 else 's'} will soon be discarded\n", "bold yellow"),
+        f"  There are {each.dead_letters.total:,}, the oldest buried {_age(each.buried_seconds)} ago; at most "
+        f"{kept.max_count:,} are kept, for {write(timedelta(days=kept.max_age_days).total_seconds())}. To save them:\n",
+        (f"  audience-relay dead-letters export --destination {each.name} --output FILE\n", "dim"),
+    )
 
 
 def _unaccounted(each: Overview) -> Text:

@@ -5,9 +5,11 @@ import io
 import pytest
 from rich.console import Console
 
-from cli.overview import Overview, as_json
+from cli.overview import NONE, Overview, as_json
 from cli.tables import MOST_ROWS, draw
 from worker.contract import LaneKey
+from worker.destinations.base import DeadLetterSettings
+from worker.store.deadletters import Stock
 from worker.store.lanes import COUNTERS, DestinationStatus, Hold, LaneStatus
 
 NOW = 1_795_000_000_000
@@ -25,10 +27,12 @@ def overview(
     kind: str | None = "criteo",
     hold: Hold | None = None,
     credential_hold: Hold | None = None,
+    dead_letters: Stock = NONE,
+    kept: DeadLetterSettings | None = None,
     **counters: int,
 ) -> Overview:
     status = DestinationStatus(NOW, dict.fromkeys(COUNTERS, 0) | counters, hold, len(lanes), lanes)
-    return Overview(name, kind, status, credential_hold)
+    return Overview(name, kind, status, credential_hold, dead_letters, kept)
 
 
 def drawn(*overviews: Overview, refused: dict[str, int] | None = None, width: int = 80) -> str:
@@ -57,6 +61,10 @@ def test_a_destination_has_exactly_the_fields_that_were_promised() -> None:
                 "lanes": [
                     {"audience": "vip", "shard": 0, "waiting": 2, "oldest_waiting_seconds": 1.5, "hold": None},
                 ],
+                "duplicates": 0,
+                "invalid_unnamed": 0,
+                "expired": 0,
+                "dead_letters": {"count": 0, "oldest": None, "expiring": 0},
             },
         ],
         "refused": {"json": 1},
@@ -83,6 +91,31 @@ def test_a_hold_has_its_times_in_utc() -> None:
         "until": "2026-11-18T11:07:10.000Z",
         "attempts": 3,
     }
+
+
+def test_what_is_counted_beside_the_six_counters_has_keys_of_its_own() -> None:
+    found = as_json([overview(duplicates=3, invalid_unnamed=2, expired=1)], {})["destinations"][0]
+
+    assert (found["duplicates"], found["invalid_unnamed"], found["expired"]) == (3, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("stock", "kept", "expiring"),
+    [
+        (Stock(500, NOW - 1000, 0), DeadLetterSettings(), 0),
+        (Stock(500, NOW - 1000, 20), DeadLetterSettings(), 20),
+        (Stock(90, NOW - 1000, 0), DeadLetterSettings(max_count=100), 0),
+        (Stock(95, NOW - 1000, 0), DeadLetterSettings(max_count=100), 5),
+        (Stock(95, NOW - 1000, 30), DeadLetterSettings(max_count=100), 30),
+        (Stock(95, NOW - 1000, 0), None, 0),
+    ],
+)
+def test_dead_letters_that_are_nearly_too_old_or_too_many_will_soon_be_discarded(
+    stock: Stock, kept: DeadLetterSettings | None, expiring: int
+) -> None:
+    found = as_json([overview(dead_letters=stock, kept=kept)], {})["destinations"][0]
+
+    assert found["dead_letters"] == {"count": stock.total, "oldest": "2026-11-18T11:06:39.000Z", "expiring": expiring}
 
 
 def test_a_hold_until_released_has_no_end() -> None:
@@ -126,6 +159,29 @@ def test_a_hold_is_shown_with_how_long_it_lasts_and_what_to_do() -> None:
 
     assert "shop: held for 1m 5s, 30s left, attempt 3" in text
     assert "audience-relay release shop" in text
+
+
+def test_a_held_credential_is_shown_with_what_to_do() -> None:
+    text = drawn(overview(credential_hold=LANE_HOLD))
+
+    assert "Its credential is held. Before that ends: audience-relay release shop" in text
+
+
+def test_what_is_counted_beside_is_shown_where_it_is_not_0() -> None:
+    text = drawn(overview(duplicates=1200, expired=1), overview(name="calm", duplicates=0))
+
+    assert "shop: duplicates left out 1,200, dead letters expired 1" in text
+    assert "calm:" not in text
+
+
+def test_dead_letters_that_will_soon_be_lost_are_shown_with_how_to_save_them() -> None:
+    stock = Stock(1234, NOW - 28 * 86_400_000, 12)
+
+    text = drawn(overview(dead_letters=stock, kept=DeadLetterSettings()))
+
+    assert "shop: 12 dead letters will soon be discarded" in text
+    assert "There are 1,234, the oldest buried 28d ago; at most 100,000 are kept, for 30d." in " ".join(text.split())
+    assert "audience-relay dead-letters export --destination shop --output FILE" in text
 
 
 def test_of_many_lanes_the_held_and_then_the_oldest_are_shown() -> None:
