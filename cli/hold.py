@@ -1,17 +1,19 @@
 """`audience-relay hold` and `release`: stop flushing a destination or a lane by hand, and go on."""
 
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import click
 
 from cli import options
-from cli.access import opened
+from cli.access import expect_known, limits_of, opened
 from cli.durations import Duration, write
 from cli.overview import hold_as_json
 from worker import settings
 from worker.contract import LaneKey
-from worker.errors import ConfigurationError
+from worker.flush import WORKING_SIZE
 from worker.settings import Settings
 from worker.store.lanes import Hold, Lanes
 from worker.store.store import Store
@@ -36,7 +38,8 @@ def hold(
     """
     relay = settings.load(config)
     with opened(relay) as store:
-        lanes = _lanes(destination, relay, store)
+        expect_known(destination, relay, store)
+        lanes = store.lanes(destination)
         lane = _lane(destination, audience)
         lanes.hold_by_hand(lane, reason, round(span / timedelta(milliseconds=1)) if span else None)
         held = _current(lanes, lane)
@@ -49,26 +52,63 @@ def hold(
 @click.command()
 @_destination
 @_audience
+@click.option("--bury", is_flag=True, help="Let the lane's next attempt bury however many the vendor refuses.")
 @options.config
 @options.as_json
-def release(destination: str, audience: str | None, config: Path, *, as_json: bool) -> None:
-    """End the hold of a destination, or of a lane, whoever made it."""
+def release(destination: str, audience: str | None, config: Path, *, bury: bool, as_json: bool) -> None:
+    """End the hold of a destination, or of a lane, whoever made it.
+
+    For a destination, the hold of its credential ends, too, and the batch size that its vendor took is
+    forgotten. Holds of its lanes stay.
+    """
+    if bury and audience is None:
+        raise click.UsageError("--bury is for one lane; name it with --audience")
     relay = settings.load(config)
     with opened(relay) as store:
-        released = _lanes(destination, relay, store).release(_lane(destination, audience))
+        expect_known(destination, relay, store)
+        if audience is None:
+            released = _release_destination(destination, relay, store)
+        else:
+            released = Released(store.lanes(destination).release(LaneKey(destination, audience), bury=bury), bury=bury)
     if as_json:
-        options.print_json({"destination": destination, "audience": audience, "released": released})
+        options.print_json({"destination": destination, "audience": audience, **asdict(released)})
     else:
-        click.echo(f"{_named(destination, audience)} {'is released' if released else 'was not held'}")
+        click.echo("\n".join(released.told(_named(destination, audience))))
 
 
-def _lanes(destination: str, relay: Settings, store: Store) -> Lanes:
-    """The lanes of a destination that the configuration or Redis knows. Raises `ConfigurationError`."""
-    known = [each.name for each in relay.destinations]
-    known += sorted(store.destinations() - set(known))
-    if destination not in known:
-        raise ConfigurationError([f'no destination is named "{destination}"; there are: {", ".join(known)}'])
-    return store.lanes(destination)
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What a release ended, and what it allows."""
+
+    released: bool
+    credential_released: bool = False
+    working_size_forgotten: bool = False
+    bury: bool = False
+
+    def told(self, name: str) -> Iterator[str]:
+        if self.released:
+            yield f"{name} is released"
+        if self.credential_released:
+            yield f"{name}: its credential is released, for every destination that shares it"
+        if not self.released and not self.credential_released:
+            yield f"{name} was not held"
+        if self.working_size_forgotten:
+            yield f"{name}: the batch size that its vendor took is forgotten"
+        if self.bury:
+            yield f"{name}: the next attempt may bury however many are refused"
+
+
+def _release_destination(destination: str, relay: Settings, store: Store) -> Released:
+    lanes = store.lanes(destination)
+    size = lanes.notes([WORKING_SIZE])
+    lanes.keep_notes({WORKING_SIZE: None})
+    return Released(lanes.release(None), _release_credential(destination, relay, store), bool(size))
+
+
+def _release_credential(destination: str, relay: Settings, store: Store) -> bool:
+    """Of a destination that only Redis knows, nobody knows the credential."""
+    configured = next((each for each in relay.destinations if each.name == destination), None)
+    return configured is not None and limits_of(configured, store).release()
 
 
 def _lane(destination: str, audience: str | None) -> LaneKey | None:

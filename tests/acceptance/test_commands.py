@@ -13,6 +13,8 @@ import pytest
 
 from tests.acceptance.conftest import Fleet
 from tests.conftest import wait_until
+from worker.contract import Change, Identifier, LaneKey
+from worker.flush import WORKING_SIZE
 
 pytestmark = pytest.mark.acceptance
 
@@ -94,6 +96,26 @@ def test_source_events_may_come_from_standard_input(fleet: Fleet) -> None:
     assert result.stderr == ""
 
 
+def test_what_comes_twice_is_left_out_and_told_but_not_in_json(fleet: Fleet) -> None:
+    path = write(fleet, "events.ndjson", [event("ada")])
+    run(fleet, "load", path)
+
+    again = run(fleet, "load", path)
+
+    assert again.stdout.splitlines()[:2] == [
+        "1 source event read, 1 accepted, 0 refused",
+        "  0 changes for criteo, 1 duplicate left out",
+    ]
+    assert run_json(fleet, "load", path) == {
+        "read": 1,
+        "accepted": 1,
+        "refused": {},
+        "changes": dict.fromkeys(ALL, 0),
+    }
+    assert run_json(fleet, "status")["destinations"][0]["duplicates"] == 2
+    assert "criteo: duplicates left out 2\n" in run(fleet, "status").stdout
+
+
 def test_a_missing_file_ends_with_2_before_anything_is_loaded(fleet: Fleet) -> None:
     path = write(fleet, "one.ndjson", [event("ada")])
 
@@ -101,6 +123,7 @@ def test_a_missing_file_ends_with_2_before_anything_is_loaded(fleet: Fleet) -> N
 
     assert result.returncode == 2
     assert result.stderr.startswith("audience-relay: missing.ndjson: ")
+    assert result.stdout == ""
     assert fleet.counters("criteo") == {}
 
 
@@ -130,7 +153,14 @@ def test_a_destination_is_held_for_a_while_and_released(fleet: Fleet) -> None:
     assert held.stdout == "taboola is held for 10m\n"
     assert run_json(fleet, "status")["destinations"][1]["hold"]["reason"] == "the vendor asked"
     assert "taboola: held for" in run(fleet, "status").stdout
-    assert run_json(fleet, "release", "taboola") == {"destination": "taboola", "audience": None, "released": True}
+    assert run_json(fleet, "release", "taboola") == {
+        "destination": "taboola",
+        "audience": None,
+        "released": True,
+        "credential_released": False,
+        "working_size_forgotten": False,
+        "bury": False,
+    }
     assert run_json(fleet, "release", "taboola")["released"] is False
     assert run_json(fleet, "status")["destinations"][1]["hold"] is None
 
@@ -145,6 +175,40 @@ def test_a_lane_is_held_until_it_is_released(fleet: Fleet) -> None:
     assert destination["hold"] is None
     assert destination["lanes"][0]["hold"] == hold
     assert run(fleet, "release", "criteo", "--audience", "vip").stdout == "criteo, audience vip is released\n"
+
+
+def test_a_release_forgets_the_batch_size_that_was_learned(fleet: Fleet) -> None:
+    lanes = fleet.store.lanes("criteo")
+    lanes.keep_notes({WORKING_SIZE: "10", "another": "note"})
+
+    assert run(fleet, "release", "criteo").stdout.splitlines() == [
+        "criteo was not held",
+        "criteo: the batch size that its vendor took is forgotten",
+    ]
+    assert lanes.notes([WORKING_SIZE, "another"]) == {"another": "note"}
+
+
+def test_a_lane_of_which_much_is_refused_is_buried_once_it_is_released_for_that(fleet: Fleet) -> None:
+    wrong = [Change(entered=True, occurred_at=0, identifiers=(Identifier("email", f"{n}@gmail"),)) for n in range(60)]
+    fleet.store.append(LaneKey("criteo", "vip"), wrong, "chunk")
+    fleet.start_worker()
+    wait_until(lambda: "too many refused" in run(fleet, "status").stdout)
+
+    released = run(fleet, "release", "criteo", "--audience", "vip", "--bury")
+
+    assert released.stdout.splitlines() == [
+        "criteo, audience vip is released",
+        "criteo, audience vip: the next attempt may bury however many are refused",
+    ]
+    wait_until(fleet.drained)
+    assert fleet.counters("criteo") == {"accepted": 60, "buried": 60}
+
+
+def test_burying_is_allowed_for_a_lane_only(fleet: Fleet) -> None:
+    result = run(fleet, "release", "criteo", "--bury")
+
+    assert result.returncode == 2
+    assert "--bury is for one lane; name it with --audience" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["hold", "release"])
@@ -166,6 +230,10 @@ def test_a_held_credential_is_shown_where_the_destination_has_no_hold(fleet: Fle
     hold = run_json(fleet, "status")["destinations"][0]["hold"]
     assert "rate limited" in hold["reason"]
     assert hold["until"] is not None
+    assert (
+        run(fleet, "release", "criteo").stdout
+        == "criteo: its credential is released, for every destination that shares it\n"
+    )
 
 
 def test_status_watches_until_it_is_interrupted(fleet: Fleet) -> None:
