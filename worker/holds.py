@@ -33,7 +33,7 @@ class Backoff(NamedTuple):
 LANE: Final = Backoff(timedelta(seconds=2), timedelta(minutes=5))
 DESTINATION: Final = Backoff(timedelta(seconds=5), timedelta(minutes=2))
 CREDENTIAL: Final = Backoff(timedelta(seconds=5), timedelta(minutes=5))
-PERSON: Final = Backoff(timedelta(seconds=30), timedelta(minutes=15))
+PERSON: Final = Backoff(timedelta(seconds=10), timedelta(minutes=15))
 
 
 def obey(order: DeliveryError, lease: Lease, edges: Edges) -> None:

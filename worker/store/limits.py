@@ -21,7 +21,7 @@ class Limits:
     """The permits of one credential.
 
     Its rate is what the vendor's answers tell, else what is configured or published; and not more than what was
-    learned from 429s: half of the last minute's use, then a little more each minute.
+    learned from 429s: two thirds of the last minute's use, then a quarter more each minute.
     """
 
     def __init__(self, client: Redis, credential: Credential, now_ms: Callable[[], int] | None = None) -> None:

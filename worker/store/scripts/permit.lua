@@ -12,8 +12,8 @@ if told then
   rate = tonumber(told)
 end
 if learned then
-  -- additive increase, each minute: a tenth of the rate that is known, or else of what was learned
-  local step = math.max(rate, tonumber(learned), 60) / 10
+  -- additive increase, each minute: a quarter of the rate that is known, or else of what was learned
+  local step = math.max(rate, tonumber(learned)) / 4
   local grown = tonumber(learned) + (now / 1000 - tonumber(learned_at)) / 60000 * step
   rate = rate > 0 and math.min(rate, grown) or grown
 end
