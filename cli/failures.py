@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import IO, Any, Final
 
 import click
+import msgspec
 
 from worker.errors import ConfigurationError, RelayError
 
@@ -32,6 +33,8 @@ def told() -> Iterator[None]:
         raise Failure("\n".join(error.mistakes)) from error
     except RelayError as error:
         raise Failure(f"audience-relay: {error}") from error
+    except msgspec.DecodeError as error:
+        raise Failure("audience-relay: a change in Redis was written by a newer release; update this one") from error
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise  # whoever read our output has seen enough; click ends quietly

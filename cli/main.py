@@ -1,12 +1,14 @@
 """The console script `audience-relay`: one group, a command a module."""
 
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from cli.check import check
+from cli.dead_letters import dead_letters
 from cli.demo import demo
 from cli.failures import INTERRUPTED, told
+from cli.groups import OrderedGroup
 from cli.hold import hold, release
 from cli.load import load
 from cli.sandbox import sandbox
@@ -14,18 +16,9 @@ from cli.status import status
 from cli.up import up
 from worker import telemetry
 
-LONGEST_SENTENCE: Final = 200
 
-
-class _Commands(click.Group):
-    """In the order of use, each with its whole first sentence; what a command raises ends as one message."""
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl(
-                [(name, command.get_short_help_str(limit=LONGEST_SENTENCE)) for name, command in self.commands.items()]
-            )
+class _Commands(OrderedGroup):
+    """What a command raises ends as one message."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -51,5 +44,5 @@ def main() -> None:
     telemetry.configure()
 
 
-for command in (demo, up, load, status, check, hold, release, sandbox):
+for command in (demo, up, load, status, check, dead_letters, hold, release, sandbox):
     main.add_command(command)

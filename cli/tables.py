@@ -29,7 +29,8 @@ WORDS_BESIDE: Final = {
 def draw(overviews: Sequence[Overview], refused: Mapping[str, int], width: int) -> RenderableType:
     """Every destination's counters, then holds with what to do, lanes, and what was refused."""
     parts: list[RenderableType] = [_counters(overviews, wide=width >= WIDE)]
-    parts += [_beside(each) for each in overviews if _counted_beside(each)]
+    if any(_counted_beside(each) for each in overviews):
+        parts.append(Text("".join(_beside(each) for each in overviews if _counted_beside(each))))
     parts += [_held(each, each.hold) for each in overviews if each.hold]
     parts += [_expiring(each, each.kept) for each in overviews if each.kept and each.expiring]
     parts += [_unaccounted(each) for each in overviews if each.status.unaccounted]
@@ -59,9 +60,9 @@ def _number(number: int, *, wide: bool) -> str:
     return f"{number:,}" if wide or number < MILLION else f"{number / MILLION:,.1f}M"
 
 
-def _beside(each: Overview) -> Text:
+def _beside(each: Overview) -> str:
     counts = (f"{WORDS_BESIDE[name]} {count:,}" for name, count in _counted_beside(each).items())
-    return Text(f"{each.name}: {', '.join(counts)}\n")
+    return f"{each.name}: {', '.join(counts)}\n"
 
 
 def _counted_beside(each: Overview) -> dict[str, int]:

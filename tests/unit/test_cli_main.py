@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 import structlog
 from click.testing import CliRunner, Result
@@ -15,7 +16,7 @@ from worker.errors import StoreUnavailable
 
 
 @pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
+def logs_as_before() -> Iterator[None]:
     """The command sets up logs for its process; here that is the tests'."""
     configured, root = structlog.get_config(), logging.getLogger()
     handlers, level = root.handlers, root.level
@@ -36,12 +37,21 @@ def test_the_help_lists_the_commands_with_what_they_do() -> None:
     assert "..." not in result.output.partition("Commands:")[2]
 
 
-@pytest.mark.parametrize("command", list(main.commands))
-def test_every_command_takes_a_configuration_and_has_help_that_fits_80_columns(command: str) -> None:
-    result = run(command, "--help")
+def commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    """Every command of a group and of the groups in it, with the words that call it."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {inner}", each) for inner, each in commands(command))
+        else:
+            yield name, command
+
+
+@pytest.mark.parametrize("words", dict(commands(main)))
+def test_every_command_takes_a_configuration_and_has_help_that_fits_80_columns(words: str) -> None:
+    result = run(*words.split(), "--help")
 
     assert result.exit_code == 0
-    assert any("--config" in option.opts for option in main.commands[command].params)
+    assert any("--config" in option.opts for option in dict(commands(main))[words].params)
     assert max(map(len, result.output.splitlines())) <= 80
 
 
@@ -70,8 +80,8 @@ def test_the_configuration_may_be_named_in_the_environment(tmp_path: Path, monke
 
 
 def test_without_the_embedded_redis_a_command_says_how_to_start_it(config: Path) -> None:
-    for arguments in (["load", "-"], ["status"], ["hold", "taboola"], ["release", "taboola"]):
-        result = run(*arguments, "--config", str(config))
+    for words in ("load -", "status", "hold taboola", "release taboola", "dead-letters list"):
+        result = run(*words.split(), "--config", str(config))
 
         assert result.exit_code == 2
         assert "start `audience-relay up`, or set redis.url" in result.stderr
@@ -109,6 +119,11 @@ def test_what_the_system_refuses_is_told_in_one_line() -> None:
 def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
     with pytest.raises(BrokenPipeError), told():
         raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_what_a_newer_release_wrote_is_told_plainly() -> None:
+    with pytest.raises(click.ClickException, match="was written by a newer release"), told():
+        raise msgspec.DecodeError("tag 2")
 
 
 def test_an_error_of_ours_is_told_with_its_own_words() -> None:
