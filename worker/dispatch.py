@@ -81,6 +81,7 @@ class Dispatcher(threading.Thread):
         self._drains = drains
         self._publish = publish
         self._liveness = liveness
+        self._interrupted = False
 
     def run(self) -> None:
         tidied_at = -math.inf
@@ -96,13 +97,18 @@ class Dispatcher(threading.Thread):
             try:
                 look(name, edges)
             except StoreError as failure:
-                log.warning("dispatch.interrupted", destination=name, reason=str(failure))
+                if not self._interrupted:
+                    log.warning("dispatch.interrupted", destination=name, reason=str(failure))
+                self._interrupted = True
                 return
             except Exception as fault:  # noqa: BLE001 - the thread must not die; the next sweep tries again
                 log.warning("dispatch.failed", destination=name, reason=place_of(fault))
+        if self._interrupted:
+            log.info("dispatch.resumed")
+            self._interrupted = False
 
     def _wake(self, name: str, edges: Edges) -> None:
-        granted = math.ceil(edges.limits.free() / edges.destination.requests_a_batch)
+        granted = edges.limits.conversations(edges.destination.requests_a_batch)
         claims = [uuid.uuid4().hex for _ in range(min(granted, edges.schedule.max_in_flight))]
         for claim in edges.lanes.wake(edges.schedule, claims, CLAIM_MS):
             try:

@@ -1,13 +1,16 @@
 """Both ends of one destination, put together: its lanes in Redis, and its vendor."""
 
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from worker.auth import ClientCredentials, FixedToken, TokenSource
 from worker.delivery import Client, Gate, Sender, deliver
 from worker.destinations import REGISTRY
 from worker.destinations.base import Destination, DestinationSettings
+from worker.errors import StoreError
 from worker.store.lanes import Lanes, Schedule
 from worker.store.limits import Limits
 from worker.store.store import Store
@@ -21,7 +24,8 @@ def open_gate() -> None:
 class Edges:
     """What a worker needs to drain one destination.
 
-    `chance` is uniform in [0, 1): the jitter of the back-off. `may_send` raises when no request may be sent any more.
+    `chance` is uniform in [0, 1): the jitter of the back-off. `may_send` raises when no request may be sent any more;
+    `pause` waits so many seconds, or less when the worker stops.
     """
 
     destination: Destination
@@ -32,15 +36,27 @@ class Edges:
     client: Client
     chance: Callable[[], float] = random.random
     may_send: Gate = open_gate
+    pause: Callable[[float], object] = time.sleep
 
     def sender(self, gate: Gate) -> Sender:
         """Sends with the destination's credential, each request after passing the gate."""
         credential = self.destination.credential
         auth = ClientCredentials(credential, self.tokens) if credential.token_url else FixedToken(credential)
-        return Sender(self.client, auth, gate, self.limits.observe)
+        return Sender(self.client, auth, gate, self._observe)
+
+    def _observe(self, headers: Mapping[str, str]) -> None:
+        """What an answer tells of limits; its loss must not cost the answer."""
+        with suppress(StoreError):
+            self.limits.observe(headers)
 
 
-def open_edges(settings: DestinationSettings, store: Store, client: Client, may_send: Gate | None = None) -> Edges:
+def open_edges(
+    settings: DestinationSettings,
+    store: Store,
+    client: Client,
+    may_send: Gate = open_gate,
+    pause: Callable[[float], object] = time.sleep,
+) -> Edges:
     """The edges of one configured destination."""
     destination = REGISTRY[settings.kind](settings)
     credential = destination.credential
@@ -56,7 +72,8 @@ def open_edges(settings: DestinationSettings, store: Store, client: Client, may_
         limits=store.limits(credential),
         tokens=store.tokens(credential),
         client=client,
-        may_send=may_send or open_gate,
+        may_send=may_send,
+        pause=pause,
     )
 
 

@@ -18,9 +18,9 @@ from worker.destinations.base import FoldedBatch, Notes, Receipt
 from worker.edges import Edges
 from worker.errors import DeliveryError, LeaseLost, NotYet, StoreError, TryLater
 from worker.holds import names, obey
-from worker.isolation import Delivered, deliver_isolating
+from worker.isolation import Isolated, deliver_isolating
+from worker.permits import Permits
 from worker.store.lanes import Lease
-from worker.store.limits import Limits
 from worker.telemetry import place_of
 
 WORKING_SIZE: Final = "working_size"
@@ -44,7 +44,7 @@ def flush_next(edges: Edges) -> Flushed | None:
 
     Raises `StoreError` when Redis fails; the lease then runs out by itself.
     """
-    permits = _Permits(edges.limits)
+    permits = Permits(edges.limits, edges.pause)
     if not permits.take(edges.destination.requests_a_batch):
         return None
     try:
@@ -63,7 +63,7 @@ def flush(lease: Lease, edges: Edges, send: Sender) -> Flushed:
     receipt = _deliver(batch, edges, send, notes)
     settlement = account(waiting, batch, receipt)
     _brake(settlement, lease)
-    edges.lanes.settle(lease, settlement, superseding=_delivered(waiting, batch, receipt, lease))
+    edges.lanes.settle(lease, settlement, superseding=_superseding(waiting, batch, receipt, lease))
     log.info(
         "lane.flushed",
         **names(lease),
@@ -94,15 +94,15 @@ def _deliver(batch: FoldedBatch, edges: Edges, send: Sender, notes: Notes) -> Re
     def attempt(part: FoldedBatch) -> Receipt:
         return deliver(edges.destination.converse(part, notes), send, notes, edges.lanes.keep_notes)
 
-    delivered = deliver_isolating(batch, attempt)
-    _remember_size(delivered, edges)
-    return delivered.receipt
+    isolated = deliver_isolating(batch, attempt)
+    _remember_size(isolated, edges)
+    return isolated.receipt
 
 
-def _remember_size(delivered: Delivered, edges: Edges) -> None:
-    if delivered.working_size is not None:
-        edges.lanes.keep_notes({WORKING_SIZE: str(delivered.working_size)})
-        log.warning("batch.too_large", destination=edges.lanes.destination, working_size=delivered.working_size)
+def _remember_size(isolated: Isolated, edges: Edges) -> None:
+    if isolated.working_size is not None:
+        edges.lanes.keep_notes({WORKING_SIZE: str(isolated.working_size)})
+        log.warning("batch.too_large", destination=edges.lanes.destination, working_size=isolated.working_size)
 
 
 def _brake(settlement: Settlement, lease: Lease) -> None:
@@ -119,7 +119,7 @@ def _brake(settlement: Settlement, lease: Lease) -> None:
     )
 
 
-def _delivered(
+def _superseding(
     waiting: Sequence[Waiting], batch: FoldedBatch, receipt: Receipt, lease: Lease
 ) -> Mapping[Identifier, int]:
     """Whom the vendor took, with the stamps of their changes: older dead letters of theirs are superseded."""
@@ -133,7 +133,7 @@ def _delivered(
     }
 
 
-def _flush_or_hold(lease: Lease, edges: Edges, permits: "_Permits") -> Flushed | None:
+def _flush_or_hold(lease: Lease, edges: Edges, permits: Permits) -> Flushed | None:
     def gate() -> None:
         edges.may_send()
         permits.use()
@@ -159,26 +159,3 @@ def _flush_or_hold(lease: Lease, edges: Edges, permits: "_Permits") -> Flushed |
 def _fault_of_ours(fault: Exception) -> TryLater:
     """A defect of this software."""
     return TryLater("fault in the relay", f"{place_of(fault)}; please report it", scope="lane", outcome_unknown=True)
-
-
-class _Permits:
-    """The permits of one flush: taken before, used one a request, the rest given back."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._left = 0
-
-    def take(self, permits: int) -> bool:
-        """Take them, or as many as come at once. False: none is free now."""
-        self._left = self._limits.take(permits)
-        return self._left > 0
-
-    def use(self) -> None:
-        """One more request. Raises `NotYet` when it needs a permit that is not free."""
-        if self._left > 0:
-            self._left -= 1
-        elif not self._limits.take(1):
-            raise NotYet("no permit of the credential is free")
-
-    def give_back(self) -> None:
-        self._limits.give_back(self._left)

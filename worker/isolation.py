@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from worker.batching import halves, merge
 from worker.destinations.base import FoldedBatch, Receipt
-from worker.errors import Refused, TooLarge, TryLater
+from worker.errors import DeliveryError, Refused, TooLarge, TryLater
 
 BUDGET: Final = 64
 """Requests that may be spent on isolating, for one batch."""
@@ -13,14 +13,14 @@ BUDGET: Final = 64
 Attempt = Callable[[FoldedBatch], Receipt]
 
 
-class Delivered(NamedTuple):
+class Isolated(NamedTuple):
     """The receipt of all parts, and how large a part may be where the whole was too large (else None)."""
 
     receipt: Receipt
     working_size: int | None
 
 
-def deliver_isolating(batch: FoldedBatch, attempt: Attempt, budget: int = BUDGET) -> Delivered:
+def deliver_isolating(batch: FoldedBatch, attempt: Attempt, budget: int = BUDGET) -> Isolated:
     """Deliver a batch; what is refused even alone is named in the receipt, with the vendor's reason.
 
     A receipt that counts invalid identifiers without naming them is halved, too, as far as the budget goes; that
@@ -32,7 +32,7 @@ def deliver_isolating(batch: FoldedBatch, attempt: Attempt, budget: int = BUDGET
     isolation = _Isolation(attempt, budget)
     isolation.deliver(batch)
     isolation.name_invalid()
-    return Delivered(merge(isolation.receipts), isolation.working_size)
+    return Isolated(merge(isolation.receipts), isolation.working_size)
 
 
 class _Isolation:
@@ -62,12 +62,15 @@ class _Isolation:
             quarters = self._try(_halved(quarters))
 
     def name_invalid(self) -> None:
-        """Send halves of what has unnamed invalid identifiers, until each is named or the budget is spent."""
+        """Send halves of what has unnamed invalid identifiers until all are named, one fails or the budget is spent."""
         unclear = [each for each in self._taken if each.unclear]
         while unclear and self._budget >= 2:  # noqa: PLR2004 - two halves
             self._budget -= 2
             whole = unclear.pop()
-            parts = [_Taken(half, self._attempt(half)) for half in halves(whole.batch)]
+            try:
+                parts = [_Taken(half, self._attempt(half)) for half in halves(whole.batch)]
+            except DeliveryError:
+                return  # what the vendor took is delivered; the rest stays counted
             self._taken.remove(whole)
             self._taken += parts
             unclear += [part for part in parts if part.unclear]

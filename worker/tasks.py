@@ -10,7 +10,7 @@ import structlog
 
 from worker.delivery import open_client
 from worker.edges import Edges, open_edges
-from worker.errors import NotYet, StoreError
+from worker.errors import ConfigurationError, NotYet, StoreError
 from worker.flush import flush_next
 from worker.settings import Settings
 from worker.store.store import Store, open_store
@@ -43,7 +43,12 @@ class Drains:
         self._stops_at = math.inf
 
     def open(self) -> None:
-        """Make the clients, after any fork and before threads ask for them."""
+        """Make the clients, after any fork and before threads ask for them, and look whether this Redis will do."""
+        try:
+            for warning in self.store.verify():
+                log.warning("redis.unfit", reason=warning)
+        except (ConfigurationError, StoreError) as failure:
+            log.error("redis.unusable", reason=str(failure))  # noqa: TRY400 - the text says it all
         log.info("worker.ready", destinations=sorted(self.edges))
 
     @cached_property
@@ -53,7 +58,10 @@ class Drains:
     @cached_property
     def edges(self) -> dict[str, Edges]:
         client = open_client()
-        return {each.name: open_edges(each, self.store, client, self._may_send) for each in self.settings.destinations}
+        return {
+            each.name: open_edges(each, self.store, client, self._may_send, self.stopping.wait)
+            for each in self.settings.destinations
+        }
 
     def register(self, app: "Celery[Task[Any, Any]]") -> None:
         """Make `drain` a task of the application."""

@@ -10,6 +10,8 @@ from redis import Redis
 
 from tests.acceptance.conftest import Fleet
 from tests.conftest import wait_until
+from worker.delivery import open_client
+from worker.edges import Edges, open_edges
 from worker.errors import StoreError, StoreFull
 from worker.store.connection import connect
 
@@ -162,6 +164,10 @@ def test_a_full_redis_refuses_producers_clearly_and_is_drained_all_the_same(flee
             fleet.append("criteo", "vip", "eve")
 
         wait_until(fleet.drained, within=60)
+        limits = fleet.store.limits(edges_of(fleet).destination.credential)
+        limits.hold("rate limited", 10)
+        limits.observe({"x-ratelimit-limit": "300"})
+        edges_of(fleet).lanes.keep_notes({"list:new": "1", "list:old": None})
 
         redis.config_set("maxmemory", 0)
         redis.delete(*redis.keys("ballast:*"))
@@ -172,6 +178,10 @@ def test_a_full_redis_refuses_producers_clearly_and_is_drained_all_the_same(flee
     assert fleet.members("criteo") == plain("zoe", "eve", *PEOPLE)
     assert fleet.counters("criteo")["accepted"] == len(PEOPLE) + 2
     assert "dispatch.publish_failed" in log_of(fleet, 0), "the broker was full, too"
+
+
+def edges_of(fleet: Fleet) -> Edges:
+    return open_edges(fleet.settings.destination("criteo"), fleet.store, open_client())
 
 
 def hold_all(fleet: Fleet) -> None:

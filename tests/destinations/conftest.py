@@ -106,7 +106,9 @@ class Bench:
 def open_bench(kind: str, store: Store, clock: Clock, sandbox: Sandbox, **settings: Any) -> Bench:
     destination = REGISTRY[kind].Settings.model_validate(COMMON | {"kind": kind} | SETTINGS[kind] | settings)
     transport = GatedTransport(InProcess(sandbox))
-    return Bench(kind, sandbox, open_edges(destination, store, httpx.Client(transport=transport)), clock)
+    client = httpx.Client(transport=transport)
+    edges = open_edges(destination, store, client, pause=lambda seconds: clock.advance(seconds=seconds))
+    return Bench(kind, sandbox, edges, clock)
 
 
 @pytest.fixture(params=sorted(REGISTRY))

@@ -126,6 +126,23 @@ def test_the_rate_limit_is_kept_without_a_single_429(store: Store, clock: Clock)
     assert bench.answers(429) == 0
 
 
+def test_a_long_conversation_ends_also_when_permits_are_scarce(store: Store, clock: Clock) -> None:
+    """Each permit beyond the usual is waited for inside the conversation: begun anew it would never end."""
+    bench = criteo(store, clock, CriteoSwitches(sample_size=3), calls_per_minute=20)
+    for number in range(450):
+        bench.sandbox.criteo.add_segment("4711", f"list {number}")
+    bad = [Change(entered=True, occurred_at=0, identifiers=(Identifier("email", f"{n}@x"),)) for n in range(12)]
+    for audience in ("one", "two"):
+        bench.append([enters("ada"), *bad, enters("bob")], audience)
+    for _ in range(4):
+        bench.flush()
+
+    assert bench.members("one") == bench.members("two") == {"ada@example.com", "bob@example.com"}
+    counters = bench.status().counters
+    assert counters["delivered"] + counters["buried"] == 28
+    assert bench.requests("search") == 5, "once is enough for both"
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [({"api_version": "2023-10"}, "API version gone"), ({"api_version": "2031-01"}, "not found")],

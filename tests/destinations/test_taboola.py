@@ -67,6 +67,17 @@ def test_a_remove_finds_an_audience_but_creates_none(store: Store, clock: Clock)
     assert bench.requests("create") == 1
 
 
+def test_a_pixel_audience_of_the_same_name_is_left_alone(store: Store, clock: Clock) -> None:
+    bench = taboola(store, clock)
+    pixel = {"results": [{"id": 7, "display_name": "vip", "type": "PIXEL"}], "metadata": {}}
+    bench.fault(kind="status", status=200, json=pixel, match={"route": "audiences"})
+    bench.append([leaves("ada")])
+    bench.flush()
+
+    assert bench.status().counters["delivered"] == 1
+    assert bench.requests("amend") == 0
+
+
 def test_an_audience_that_is_not_ready_holds_its_lane_alone(store: Store, clock: Clock) -> None:
     bench = taboola(store, clock, TaboolaSwitches(ready_delay_seconds=3_000))
     bench.append([enters("ada")])

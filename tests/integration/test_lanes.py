@@ -244,6 +244,32 @@ def test_a_hold_by_hand_lasts_until_it_is_released(lanes: Lanes, clock: Clock, l
     assert lanes.release(lane) is False
 
 
+def test_after_a_timed_hold_by_hand_faults_hold_the_destination_again(lanes: Lanes, clock: Clock) -> None:
+    lanes.hold_by_hand(None, "maintenance", for_ms=2_000)
+    clock.advance(seconds=3)
+    lanes.append(LANE, [change(each) for each in "abc"], "1")
+    lanes.give_back(leased(lanes), "credentials refused", destination_ms=10_000)
+
+    hold = lanes.status(10).hold
+    assert hold is not None
+    assert (hold.reason, hold.since_ms) == ("credentials refused", clock())
+
+    clock.advance(seconds=10)
+    lanes.settle(leased(lanes), Settlement(taken=3, delivered=3, folded=0))
+    for lane in (LANE, OTHER):
+        lanes.append(lane, [change(each) for each in "abc"], f"again {lane.audience}")
+
+    assert [lanes.lease(SCHEDULE) is not None for _ in range(2)] == [True, True]
+
+
+def test_releasing_what_was_not_held_says_so(lanes: Lanes) -> None:
+    lanes.append(LANE, [change(each) for each in "abc"], "1")
+    lanes.give_back(leased(lanes), "HTTP 500", fault=True)
+
+    assert lanes.release(None) is False
+    assert lanes.release(LANE) is False
+
+
 def test_a_lane_held_by_hand_while_it_is_leased_stays_held_afterwards(lanes: Lanes) -> None:
     lanes.append(LANE, [change(each) for each in "abcdef"], "1")
     lease = leased(lanes)

@@ -215,13 +215,31 @@ def test_a_renewal_that_was_abandoned_or_died_is_taken_over(tokens: Tokens, cloc
     assert tokens.get().act == "renew"
 
 
+def test_a_short_lived_token_is_used_for_most_of_its_life(tokens: Tokens, clock: Clock) -> None:
+    tokens.keep(tokens.get().renewal, "t1", timedelta(seconds=10))
+    clock.advance(seconds=7.9)
+
+    assert tokens.get().act == "use"
+
+    clock.advance(seconds=0.2)
+
+    assert tokens.get().act == "renew"
+
+
 def test_refused_credentials_are_remembered_for_a_minute(tokens: Tokens, clock: Clock) -> None:
     tokens.refuse(tokens.get().renewal, "invalid_client")
 
     grant = tokens.get()
 
-    assert (grant.act, grant.reason, grant.wait_seconds) == ("refused", "invalid_client", 60.0)
+    assert (grant.act, grant.reason) == ("refused", "invalid_client")
 
+    tokens.forgive()
+
+    assert tokens.get().act == "renew"
+
+
+def test_a_refusal_is_forgotten_after_a_minute(tokens: Tokens, clock: Clock) -> None:
+    tokens.refuse(tokens.get().renewal, "invalid_client")
     clock.advance(seconds=61)
 
     assert tokens.get().act == "renew"

@@ -32,6 +32,8 @@ from worker.destinations.base import (
 from worker.errors import NeedsPerson, Refused, TooLarge, TryLater
 
 PAGE: Final = 100
+SEARCHED: Final = "searched"
+"""The note that all contact lists were noted once."""
 PUBLISHED_CALLS_PER_MINUTE: Final = 250
 """Of one application with client credentials (page "rate limits")."""
 MAX_IDENTIFIERS = 50_000
@@ -89,13 +91,14 @@ class Criteo(Destination):
         return identifier
 
     def note_keys(self, lane: LaneKey) -> tuple[str, ...]:
-        return (_note(lane),)
+        return (_note(lane.audience), SEARCHED)
 
     def converse(self, batch: FoldedBatch, notes: Notes) -> Conversation:
         try:
             return (yield from self._deliver(batch, notes))
         except _ListGone:
-            notes.pop(_note(batch.lane), None)
+            notes.pop(_note(batch.lane.audience), None)
+            notes.pop(SEARCHED, None)
         try:
             return (yield from self._deliver(batch, notes))
         except _ListGone as gone:
@@ -115,31 +118,32 @@ class Criteo(Destination):
         return f"contact lists of advertiser {self._settings.advertiser_id} can be read"
 
     def _deliver(self, batch: FoldedBatch, notes: Notes) -> Conversation:
-        note, name = _note(batch.lane), batch.lane.audience
-        removes = batch.removes
-        list_id = notes.get(note) or (yield from self._find(name))
-        if list_id is None:
+        note, name = _note(batch.lane.audience), batch.lane.audience
+        if note not in notes and not (SEARCHED in notes and batch.adds):
+            yield from self._search_all(notes)
+        if note not in notes:
             if not batch.adds:
                 return Receipt()  # nobody is on a list that does not exist
-            list_id = yield from self._create(name)
-            removes = ()
-        notes[note] = list_id
+            notes[note] = yield from self._create(name, notes)
+        list_id, removes = notes[note], batch.removes
         removed = yield from self._amend(list_id, "remove", removes)
         added = yield from self._amend(list_id, "add", batch.adds)
         return Receipt({**removed.refused, **added.refused}, removed.invalid_unnamed + added.invalid_unnamed)
 
-    def _find(self, name: str) -> Generator[Request, Response, str | None]:
-        """Look through all contact lists of the advertiser: there is no search by name."""
+    def _search_all(self, notes: Notes) -> Generator[Request, Response, None]:
+        """Note every contact list of the advertiser: there is no search by name.
+
+        Once that is done, a name that is not noted is new, or somebody else's: creating it tells.
+        """
         offset = 0
         while True:
             answer = _checked((yield self._search(limit=PAGE, offset=offset)))
             rows = _rows(answer)
-            for row in rows:
-                if _attributes(row).get("name") == name:
-                    return str(row["id"])
+            notes.update({_note(str(_attributes(row).get("name"))): str(row["id"]) for row in rows})
             offset += PAGE
             if not rows or offset >= _total(answer, default=offset + 1):
-                return None
+                break
+        notes[SEARCHED] = "yes"
 
     def _search(self, *, limit: int, offset: int) -> Request:
         wanted = {"advertiserIds": [self._settings.advertiser_id], "audienceSegmentTypes": ["ContactList"]}
@@ -147,7 +151,7 @@ class Criteo(Destination):
         url = f"{self._segments}/search?limit={limit}&offset={offset}"
         return Request.json("POST", url, body, changes_nothing=True)
 
-    def _create(self, name: str) -> Generator[Request, Response, str]:
+    def _create(self, name: str, notes: Notes) -> Generator[Request, Response, str]:
         attributes = {
             "advertiserId": self._settings.advertiser_id,
             "name": name,
@@ -161,10 +165,10 @@ class Criteo(Destination):
             rows = _rows(_checked(response))
             if rows:
                 return str(rows[0]["id"])
-        found = yield from self._find(name)  # another worker was faster, or the answer does not say
-        if found is None:
+        yield from self._search_all(notes)  # somebody else has created it, or the answer does not say
+        if _note(name) not in notes:
             raise TryLater("contact list not created", _words(problems), scope="lane")
-        return found
+        return notes[_note(name)]
 
     def _amend(
         self, list_id: str, operation: Literal["remove", "add"], entries: Sequence[Entry]
@@ -182,8 +186,8 @@ class _ListGone(Exception):
     """The contact list is not there (404) or not ours (403) any more."""
 
 
-def _note(lane: LaneKey) -> str:
-    return f"list:{lane.audience}"
+def _note(name: str) -> str:
+    return f"list:{name}"
 
 
 def _receipt(attributes: Mapping[str, Any], sent: set[str]) -> Receipt:

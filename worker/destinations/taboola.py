@@ -170,9 +170,14 @@ class Taboola(Destination):
         response = yield Request.get(f"{self._account}/my_audiences")
         _check_account(response)
         for row in response.json().get("results") or []:
-            if isinstance(row, dict) and row.get("display_name") == lane.audience and isinstance(row.get("id"), int):
+            if _is_first_party(row) and row.get("display_name") == lane.audience and isinstance(row.get("id"), int):
                 return int(row["id"])
         return None
+
+
+def _is_first_party(row: object) -> bool:
+    """Of all audiences, pixel audiences among them, only those made by onboarding take users: they have no type."""
+    return isinstance(row, dict) and row.get("type") is None
 
 
 def _note(lane: LaneKey) -> str:

@@ -254,7 +254,7 @@ def _unfit(client: Redis, info: dict[str, Any]) -> list[str]:
 def _warnings(info: dict[str, Any]) -> list[str]:
     warnings = []
     policy = info.get("maxmemory_policy", "noeviction")
-    if info.get("maxmemory", 0) and policy != "noeviction":
+    if policy != "noeviction":
         warnings.append(f"maxmemory-policy is {policy}: a full Redis throws changes away; set it to noeviction")
     if not info.get("aof_enabled", 1):
         warnings.append("appendonly is off: what Redis has taken may be lost when it ends; set appendonly yes")

@@ -218,14 +218,8 @@ class Lanes:
 
     def keep_notes(self, changed: Mapping[str, str | None]) -> None:
         """Save notes; None forgets one."""
-        key = f"{self._root}:notes"
-        gone = [name for name, value in changed.items() if value is None]
-        kept = {name: value for name, value in changed.items() if value is not None}
-        with translated():
-            if gone:
-                self._client.hdel(key, *gone)
-            if kept:
-                self._client.hset(key, mapping=cast("Mapping[Any, Any]", kept))
+        kept = [part for name, value in changed.items() if value is not None for part in (name, value)]
+        self._run("note", len(changed), *changed, *kept)
 
     def status(self, most_lanes: int) -> "DestinationStatus":
         """Counters, holds and lanes, all of one moment."""
@@ -304,7 +298,7 @@ class DestinationStatus:
 
 
 _SCRIPTS: Final = (
-    "append", "wake", "begin", "lease", "extend", "settle", "hold", "hold_by_hand", "release", "status",
+    "append", "wake", "begin", "lease", "extend", "settle", "hold", "hold_by_hand", "release", "note", "status",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from worker.store.scripts import credential_script
 
 REMEMBER_HOLD_MS: Final = 600_000
 """A hold is remembered for so long after its end: another one then counts as one more in a row."""
-TOLD_LASTS_SECONDS: Final = 86_400
+TOLD_LASTS_MS: Final = 86_400_000
 
 
 class Limits:
@@ -30,6 +30,7 @@ class Limits:
         self._calls_per_minute = credential.calls_per_minute or 0
         self._permit = credential_script(client, "permit")
         self._slow_down = credential_script(client, "slow_down")
+        self._keep = credential_script(client, "keep")
         self._now_ms = now_ms
         self._told: int | None = None
 
@@ -37,9 +38,19 @@ class Limits:
         """Take so many permits, or as many as a burst may have; returns how many, 0 when none is free now."""
         return self._ask(permits)[1]
 
+    def take_or_wait_ms(self) -> int:
+        """Take one permit and return 0, or in how many ms there is one."""
+        wait, taken, _, _ = self._ask(1)
+        return 0 if taken else max(1, wait)
+
     def free(self) -> int:
         """How many permits could be taken now."""
         return self._ask(0)[2]
+
+    def conversations(self, permits_each: int) -> int:
+        """How many conversations could begin now, each with so many permits or as many as come at once."""
+        _, _, free, rate = self._ask(0)
+        return free // min(permits_each, max(1, rate // 5)) if rate else free
 
     def calls_per_minute(self) -> int | None:
         """The rate as it is kept now; None: no limit is known."""
@@ -61,7 +72,7 @@ class Limits:
             since, attempts = now, (last["attempts"] if last else 0) + 1
         hold = {"reason": reason, "since": since, "until": ends, "attempts": attempts}
         with translated():
-            self._client.set(f"{self._root}:hold", json.dumps(hold), px=ends - now + REMEMBER_HOLD_MS)
+            self._keep(keys=[f"{self._root}:hold"], args=["", json.dumps(hold), ends - now + REMEMBER_HOLD_MS])
 
     def held(self) -> Hold | None:
         """The hold that lasts now."""
@@ -91,10 +102,8 @@ class Limits:
         """Read `x-ratelimit-*` of an answer (Criteo, page "rate limits": calls a minute, epoch seconds)."""
         limit, remaining, reset = (_number(headers, name) for name in ("limit", "remaining", "reset"))
         if limit and limit not in {self._told, self._calls_per_minute}:
-            with translated(), self._client.pipeline(transaction=False) as pipe:
-                pipe.hset(f"{self._root}:rate", "told", limit)
-                pipe.expire(f"{self._root}:rate", TOLD_LASTS_SECONDS)
-                pipe.execute()
+            with translated():
+                self._keep(keys=[f"{self._root}:rate"], args=["told", limit, TOLD_LASTS_MS])
             self._told = limit
         if remaining == 0 and reset and (left_ms := reset * 1000 - self._now()) > 0:
             self.hold("rate limit used up", min(left_ms, 60_000))

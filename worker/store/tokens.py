@@ -13,6 +13,7 @@ from worker.store.connection import translated
 from worker.store.scripts import credential_script
 
 RENEW_BEFORE: Final = timedelta(seconds=60)
+"""So long before its end a token is renewed, or a fifth of its life when that is less."""
 RENEWAL_TAKES: Final = timedelta(seconds=30)
 BELIEVE_REFUSAL: Final = timedelta(seconds=60)
 
@@ -25,40 +26,46 @@ class Grant(NamedTuple):
     """Names the renewal, for `keep`, `refuse` or `abandon`."""
     token: str = ""
     reason: str = ""
-    wait_seconds: float = 1.0
 
 
 class Tokens:
     """The token of one credential."""
 
     def __init__(self, client: Redis, credential: Credential, now_ms: Callable[[], int] | None = None) -> None:
+        self._client = client
         self._root = keys.credential_root(credential.id)
         self._token = credential_script(client, "token")
         self._store = credential_script(client, "token_store")
         self._now_ms = now_ms
 
     def get(self, *, failed: str = "") -> Grant:
-        """A token that has a minute to live and is not the one that `failed`; or the task of renewing it."""
+        """A token that has some time to live and is not the one that `failed`; or the task of renewing it."""
         renewal = uuid.uuid4().hex
-        answer = self._run(self._token, renewal, _ms(RENEW_BEFORE), _ms(RENEWAL_TAKES), failed)
+        answer = self._run(self._token, renewal, _ms(RENEWAL_TAKES), failed)
         act = answer[0].decode()
         if act == "use":
             return Grant("use", token=answer[1].decode())
         if act == "refused":
-            return Grant("refused", reason=answer[1].decode(), wait_seconds=int(answer[2]) / 1000)
+            return Grant("refused", reason=answer[1].decode())
         return Grant(act, renewal)
 
     def keep(self, renewal: str, token: str, lives: timedelta) -> None:
         """Hand a new token to the fleet."""
-        self._run(self._store, renewal, token, _ms(lives), "", 0)
+        margin = min(RENEW_BEFORE, lives / 5)
+        self._run(self._store, renewal, token, _ms(lives), _ms(margin), "", 0)
 
     def refuse(self, renewal: str, reason: str) -> None:
         """Remember that the vendor refused the credentials, so that nobody asks again for a minute."""
-        self._run(self._store, renewal, "", 0, reason, _ms(BELIEVE_REFUSAL))
+        self._run(self._store, renewal, "", 0, 0, reason, _ms(BELIEVE_REFUSAL))
 
     def abandon(self, renewal: str) -> None:
         """The renewal failed for a passing reason: let the next caller try."""
-        self._run(self._store, renewal, "", 0, "", 0)
+        self._run(self._store, renewal, "", 0, 0, "", 0)
+
+    def forgive(self) -> None:
+        """Forget that the credentials were refused: somebody has mended them."""
+        with translated():
+            self._client.hdel(f"{self._root}:token", "refused", "refused_until")
 
     def _run(self, script: Any, *args: str | int) -> Any:
         now = self._now_ms() if self._now_ms else ""

@@ -14,7 +14,11 @@ schedule(lane, now)
 if ARGV[6] == '1' then
   redis.call('HINCRBY', HOLD, 'faults', 1)
 end
-if tonumber(ARGV[5]) > 0 and redis.call('HGET', HOLD, 'by_hand') ~= '1' then
+local standing = destination_hold()
+if tonumber(ARGV[5]) > 0 and not is_by_hand(standing, now) then
+  if standing.by_hand then
+    redis.call('HDEL', HOLD, 'by_hand', 'since')
+  end
   redis.call('HSETNX', HOLD, 'since', integer(now))
   redis.call('HSET', HOLD, 'reason', reason, 'until', integer(now + tonumber(ARGV[5])))
   redis.call('HINCRBY', HOLD, 'attempts', 1)

@@ -25,7 +25,7 @@ end
 
 -- A hold's `until` of -1 lasts until somebody releases it.
 local function lasts(hold, now)
-  return hold ~= nil and (hold['until'] == -1 or hold['until'] > now)
+  return hold ~= nil and hold['until'] ~= nil and (hold['until'] == -1 or hold['until'] > now)
 end
 
 local function lane_hold(lane)
@@ -119,6 +119,11 @@ local function destination_hold()
   hold.faults = tonumber(hold.faults)
   hold['until'] = tonumber(hold['until'])
   return hold
+end
+
+-- Whether an operator's hold of the destination lasts.
+local function is_by_hand(hold, now)
+  return hold.by_hand == '1' and lasts(hold, now)
 end
 
 -- How many lanes may be leased at once: none while held; one, as a probe, after a hold until a batch is delivered.

@@ -1,15 +1,18 @@
 -- End a hold, whoever made it: of a lane, or of the destination.
 -- touches  :bury  :holds  :hold  :parked  :since  :depth  (reads :leases)
 -- ARGV     lane or '', let the lane's next attempt bury however many ('1' or '0'), now or ''
--- returns  1 when there was a hold
+-- returns  1 when a hold lasted
 local lane, now = ARGV[1], clock(ARGV[3])
 if lane == '' then
-  return redis.call('DEL', HOLD)
+  local lasted = lasts(destination_hold(), now)
+  redis.call('DEL', HOLD)
+  return lasted and 1 or 0
 end
 if ARGV[2] == '1' then
   redis.call('SADD', BURY, lane)
 end
-local was = redis.call('HDEL', HOLDS, lane)
+local was = lasts(lane_hold(lane), now) and 1 or 0
+redis.call('HDEL', HOLDS, lane)
 if not lease_of(lane) then
   schedule(lane, now)
 end

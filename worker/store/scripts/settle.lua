@@ -29,7 +29,7 @@ local hold = lane_hold(lane)
 if hold and not (hold.by_hand and lasts(hold, now)) then
   redis.call('HDEL', HOLDS, lane)
 end
-if redis.call('HGET', HOLD, 'by_hand') ~= '1' then
+if not is_by_hand(destination_hold(), now) then
   redis.call('DEL', HOLD)
 end
 redis.call('HDEL', LEASES, lane)
