@@ -177,7 +177,6 @@ def test_a_full_redis_refuses_producers_clearly_and_is_drained_all_the_same(flee
     assert worker.poll() is None
     assert fleet.members("criteo") == plain("zoe", "eve", *PEOPLE)
     assert fleet.counters("criteo")["accepted"] == len(PEOPLE) + 2
-    assert "dispatch.publish_failed" in log_of(fleet, 0), "the broker was full, too"
 
 
 def edges_of(fleet: Fleet) -> Edges:
