@@ -16,7 +16,7 @@ from worker.destinations import REGISTRY
 from worker.destinations.base import DestinationSettings, Frozen, Secret, Text
 from worker.errors import ConfigurationError
 from worker.mistakes import Mistakes, choices
-from worker.patterns import matches, overlap
+from worker.patterns import overlap
 from worker.store.location import NO_CLUSTER, celery_broker, locate
 from worker.toml_lines import Place, TomlLines, syntax_error
 
@@ -90,7 +90,7 @@ def load(path: Path) -> Settings:
     file = _model(_File, resolved, (), mistakes)
     destinations = _destinations(resolved.get("destinations"), mistakes)
     _check_broker(file, mistakes)
-    _check_names(destinations, mistakes)
+    _check_names(resolved.get("destinations"), mistakes)
     _check_pairs(destinations, mistakes)
     if mistakes or file is None:
         raise ConfigurationError(list(mistakes))
@@ -232,11 +232,14 @@ def _check_broker(file: _File | None, mistakes: Mistakes) -> None:
         mistakes.add(("redis", "url"), NO_CLUSTER)
 
 
-def _check_names(destinations: _Destinations, mistakes: Mistakes) -> None:
-    for (first, one), (second, other) in combinations(destinations.items(), 2):
-        if one.name == other.name:
-            line = mistakes.line(("destinations", first, "name"))
-            mistakes.add(("destinations", second, "name"), f"taken by destinations[{first}] in line {line}")
+def _check_names(tables: Any, mistakes: Mistakes) -> None:
+    """Of all tables, whatever else is wrong with them."""
+    first_of: dict[str, int] = {}
+    for at, table in enumerate(tables if isinstance(tables, list) else []):
+        name = table.get("name") if isinstance(table, dict) else None
+        if isinstance(name, str) and first_of.setdefault(name, at) != at:
+            line = mistakes.line(("destinations", first_of[name], "name"))
+            mistakes.add(("destinations", at, "name"), f"taken by destinations[{first_of[name]}] in line {line}")
 
 
 def _check_pairs(destinations: _Destinations, mistakes: Mistakes) -> None:
@@ -250,16 +253,6 @@ def _same_audience(one: DestinationSettings, other: DestinationSettings) -> str 
     """How both can write the same vendor audience, where each would undo what the other does."""
     if one.kind != other.kind or one.target() != other.target():
         return None
-    names, others = _vendor_names(one), _vendor_names(other)
-    if names and others:
-        shared = names & others
-        return "both write the same name of audience_names; take it out of one" if shared else None
-    if any(overlap(*pair) for pair in product(one.audiences, other.audiences)):
-        return "same kind and account or advertiser, and audiences that overlap; make the patterns disjoint"
+    if any(overlap(*pair) for pair in product(one.writes(), other.writes())):
+        return "both can write the same audience of one account or advertiser; let only one of them"
     return None
-
-
-def _vendor_names(destination: DestinationSettings) -> set[str]:
-    """The vendor audiences that it can write, where the configuration lists them; else none."""
-    listed = destination.reading().audience_names or {}
-    return {name for key, name in listed.items() if matches(key, destination.audiences)}

@@ -300,7 +300,7 @@ def test_no_mistake_repeats_a_value_that_might_be_secret(write: Write, monkeypat
 
     found = mistakes(write(text + hidden + hidden + hidden.replace('"criteo"', '"env:HUSH"')))
 
-    assert len(found) == 8
+    assert len(found) == 10
     assert "hush" not in "\n".join(found)
 
 
@@ -336,7 +336,7 @@ def test_two_destinations_may_not_write_the_same_audience(write: Write) -> None:
 
     place, _, reason = found.partition(": may not stand beside destinations[0]: ")
     assert place == 'relay.toml:10: destinations[1] "second-criteo-shop"'
-    assert reason == "same kind and account or advertiser, and audiences that overlap; make the patterns disjoint"
+    assert reason == "both can write the same audience of one account or advertiser; let only one of them"
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,34 @@ def test_listed_audience_names_decide_whether_two_write_the_same_audience(write:
     (found,) = mistakes(write(named + 'audience_names = {a = "A"}\n' + second(named, 'audience_names = {b = "A"}\n')))
 
     assert len(apart.destinations) == 2
-    assert "both write the same name of audience_names" in found
+    assert "both can write the same audience" in found
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            'audiences = ["vip"]',
+            'audiences = ["gold"]\naudience_identifier = "audience_name"\naudience_names = {gold = "vip"}',
+        ),
+        (
+            'audiences = ["a*"]\naudience_identifier = "external_audience_id"',
+            'audiences = ["b*"]\naudience_identifier = "external_audience_id"',
+        ),
+    ],
+    ids=["a key and a listed name", "ids that events bring"],
+)
+def test_what_counts_is_how_the_vendor_names_the_audience(write: Write, one: str, other: str) -> None:
+    (found,) = mistakes(write(TABOOLA + one + "\n" + second(TABOOLA, other + "\n")))
+
+    assert "both can write the same audience" in found
+
+
+def test_names_are_compared_whatever_else_is_wrong(write: Write) -> None:
+    found = mistakes(write(CRITEO + CRITEO.replace("4711", "4712").replace('kind = "criteo"', 'kind = "criteoo"')))
+
+    assert any("taken by destinations[0]" in each for each in found)
+    assert any("unknown" in each for each in found)
 
 
 def test_stackadapt_destinations_of_one_advertiser_share_properties_and_marketing_status(write: Write) -> None:

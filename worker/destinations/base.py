@@ -107,6 +107,10 @@ class DestinationSettings(Frozen):
         """What it writes to, as far as the configuration tells; two destinations may not share one."""
         raise NotImplementedError
 
+    def writes(self) -> tuple[str, ...]:
+        """Shell patterns of the audiences, as the vendor names them, that it can write."""
+        return self.audiences
+
     def conflicts_with(self, other: "DestinationSettings") -> str | None:
         """Why the two may not stand in one configuration, and what to mend; None if they may.
 

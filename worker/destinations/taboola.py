@@ -1,5 +1,6 @@
 """Taboola: first-party audiences of one account, over the Backstage API."""
 
+import glob
 from collections.abc import Generator, Mapping
 from typing import Annotated, Final, Literal
 from urllib.parse import quote
@@ -30,6 +31,7 @@ from worker.destinations.base import (
     sha256_hex,
 )
 from worker.errors import NeedsPerson, Refused, TooLarge, TryLater
+from worker.patterns import matches
 
 BAD_REQUEST: Final = 400
 NOT_FOUND: Final = 404
@@ -67,6 +69,13 @@ class TaboolaSettings(DestinationSettings):
 
     def target(self) -> tuple[str, ...]:
         return (self.api_url, self.account_id)
+
+    def writes(self) -> tuple[str, ...]:
+        """An event's own id may be any; listed names are just those."""
+        if self.audience_identifier == "external_audience_id":
+            return ("*",)
+        names = (name for key, name in self.audience_names.items() if matches(key, self.audiences))
+        return tuple(map(glob.escape, names)) if self.audience_names else self.audiences
 
 
 class Taboola(Destination):
