@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from cli import options
-from cli.access import expect_known, limits_of, opened
+from cli.access import expect_known, opened
 from cli.durations import Duration, write
 from cli.overview import hold_as_json
 from worker import settings
 from worker.contract import LaneKey
+from worker.destinations import REGISTRY
 from worker.flush import WORKING_SIZE
 from worker.settings import Settings
 from worker.store.lanes import Hold, Lanes
@@ -108,7 +109,11 @@ def _release_destination(destination: str, relay: Settings, store: Store) -> Rel
 def _release_credential(destination: str, relay: Settings, store: Store) -> bool:
     """Of a destination that only Redis knows, nobody knows the credential."""
     configured = next((each for each in relay.destinations if each.name == destination), None)
-    return configured is not None and limits_of(configured, store).release()
+    if configured is None:
+        return False
+    credential = REGISTRY[configured.kind](configured).credential
+    store.tokens(credential).forgive()
+    return store.limits(credential).release()
 
 
 def _lane(destination: str, audience: str | None) -> LaneKey | None:
@@ -116,10 +121,7 @@ def _lane(destination: str, audience: str | None) -> LaneKey | None:
 
 
 def _current(lanes: Lanes, lane: LaneKey | None) -> Hold | None:
-    status = lanes.status(1000)
-    if lane is None:
-        return status.hold
-    return next((each.hold for each in status.lanes if each.lane == lane), None)
+    return lanes.status(0).hold if lane is None else lanes.hold_of(lane)
 
 
 def _named(destination: str, audience: str | None) -> str:

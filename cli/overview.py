@@ -13,7 +13,7 @@ from worker.store.deadletters import Stock
 from worker.store.lanes import COUNTERS, DestinationStatus, Hold, LaneStatus
 from worker.store.store import Store
 
-MOST_LANES: Final = 1000
+MOST_LANES: Final = 100_000
 """So many lanes of a destination are looked at."""
 BESIDE: Final = ("duplicates", "invalid_unnamed", "expired")
 """What is counted beside the six counters."""
@@ -51,8 +51,7 @@ class Overview:
     @property
     def oldest_seconds(self) -> float | None:
         """How long the oldest change waits; None when nothing waits."""
-        stamps = [lane.oldest_ms for lane in self.status.lanes if lane.oldest_ms is not None]
-        return _seconds_since(min(stamps, default=None), self.status)
+        return _seconds_since(self.status.oldest_ms, self.status)
 
     @property
     def buried_seconds(self) -> float | None:

@@ -127,7 +127,7 @@ def _rows(each: Overview) -> Iterator[tuple[Text | str, ...]]:
             _age(each.lane_seconds(lane)),
             _state(lane, each.status.now_ms),
         )
-    more = max(each.status.known_lanes, len(lanes)) - MOST_ROWS
+    more = len(lanes) - MOST_ROWS
     if more > 0:
         yield "", Text(f"and {more:,} more lanes", "dim"), "", "", ""
 

@@ -205,7 +205,7 @@ def test_an_empty_audience_is_as_good_as_none() -> None:
 
 def _overview(lane_hold: Hold | None = None, hold: Hold | None = None, **counters: int) -> Overview:
     lane = LaneStatus(LaneKey("taboola", "vips"), 1, NOW_MS, lane_hold, leased=False)
-    status = DestinationStatus(NOW_MS, dict.fromkeys(COUNTERS, 0) | counters, hold, 1, (lane,))
+    status = DestinationStatus(NOW_MS, dict.fromkeys(COUNTERS, 0) | counters, hold, lane.oldest_ms, (lane,))
     return Overview("taboola", "taboola", status)
 
 

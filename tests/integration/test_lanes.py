@@ -316,6 +316,22 @@ def test_reading_stops_at_the_size_that_a_request_may_have(lanes: Lanes) -> None
     assert len(lanes.read(lease, 3, 1)) == 1
 
 
+def test_the_oldest_change_is_told_wherever_it_waits(lanes: Lanes, clock: Clock) -> None:
+    assert lanes.status(10).oldest_ms is None
+
+    lanes.append(LANE, [change(each) for each in "abc"], "1")
+    first = clock()
+    lanes.give_back(leased(lanes), "HTTP 500", lane_ms=60_000)
+    clock.advance(seconds=1)
+    lanes.append(OTHER, [change("d")], "2")
+
+    assert lanes.status(0).oldest_ms == first
+    hold = lanes.hold_of(LANE)
+    assert hold is not None
+    assert hold.reason == "HTTP 500"
+    assert lanes.hold_of(OTHER) is None
+
+
 def test_notes_are_kept_and_forgotten(lanes: Lanes) -> None:
     lanes.keep_notes({"list:vip": "1", "list:churn": "2"})
     lanes.keep_notes({"list:vip": None, "list:churn": "3"})

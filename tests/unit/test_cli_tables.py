@@ -31,7 +31,8 @@ def overview(
     kept: DeadLetterSettings | None = None,
     **counters: int,
 ) -> Overview:
-    status = DestinationStatus(NOW, dict.fromkeys(COUNTERS, 0) | counters, hold, len(lanes), lanes)
+    oldest = min((each.oldest_ms for each in lanes if each.oldest_ms is not None), default=None)
+    status = DestinationStatus(NOW, dict.fromkeys(COUNTERS, 0) | counters, hold, oldest, lanes)
     return Overview(name, kind, status, credential_hold, dead_letters, kept)
 
 

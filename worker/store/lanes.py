@@ -207,6 +207,12 @@ class Lanes:
         """End a hold. False: there was none. `bury` lets the lane's next attempt bury however many are refused."""
         return bool(self._run("release", lane.member if lane else "", int(bury), self._now()))
 
+    def hold_of(self, lane: LaneKey) -> "Hold | None":
+        """The hold of one lane that lasts now."""
+        with translated():
+            found = cast("bytes | None", self._client.hget(f"{self._root}:holds", lane.member))
+        return _lane_hold(found or b"", self.status(0).now_ms)
+
     def notes(self, names: Iterable[str]) -> dict[str, str]:
         """Those of the destination's notes that exist."""
         wanted = list(names)
@@ -223,12 +229,12 @@ class Lanes:
 
     def status(self, most_lanes: int) -> "DestinationStatus":
         """Counters, holds and lanes, all of one moment."""
-        now, counters, hold, known, lanes = self._run("status", most_lanes, self._now())
+        now, counters, hold, oldest, lanes = self._run("status", most_lanes, self._now())
         return DestinationStatus(
             now_ms=int(now),
             counters=dict.fromkeys(COUNTERS, 0) | _numbers(counters),
             hold=_destination_hold(_texts(hold), int(now)),
-            known_lanes=known,
+            oldest_ms=int(oldest) if oldest else None,
             lanes=tuple(self._lane_status(row, int(now)) for row in lanes),
         )
 
@@ -287,7 +293,8 @@ class DestinationStatus:
     now_ms: int
     counters: Mapping[str, int]
     hold: Hold | None
-    known_lanes: int
+    oldest_ms: int | None
+    """The stamp of the oldest change that waits in any lane."""
     lanes: tuple[LaneStatus, ...]
 
     @property

@@ -1,7 +1,7 @@
 -- Everything that `status` shows of one destination, at one moment.
 -- touches  nothing  (reads :counters, :hold, :holds, :leases, :since, :parked, :lane:<lane>)
 -- ARGV     how many lanes at most, now or ''
--- returns  now, counters, hold, how many lanes wait or are held, {lane, waiting, head's stamp, hold, leased}…
+-- returns  now, counters, hold, stamp of the oldest change that waits or '', {lane, waiting, head's stamp, hold, leased}…
 local most, now = tonumber(ARGV[1]), clock(ARGV[2])
 local lanes, seen = {}, {}
 local function show(lane)
@@ -21,5 +21,13 @@ for _, index in ipairs({ PARKED, SINCE }) do
     show(lane)
   end
 end
-local known = redis.call('ZCARD', SINCE) + redis.call('ZCARD', PARKED)
-return { integer(now), redis.call('HGETALL', COUNTERS), redis.call('HGETALL', HOLD), known, lanes }
+local oldest = redis.call('ZRANGE', SINCE, 0, 0, 'WITHSCORES')[2]
+for _, lane in ipairs(redis.call('ZRANGE', PARKED, 0, -1)) do
+  local head = redis.call('LINDEX', lane_key(lane), 0)
+  local stamp = head and tonumber(string.sub(head, 1, 13))
+  if stamp and (not oldest or stamp < tonumber(oldest)) then
+    oldest = stamp
+  end
+end
+oldest = oldest and integer(tonumber(oldest)) or ''
+return { integer(now), redis.call('HGETALL', COUNTERS), redis.call('HGETALL', HOLD), oldest, lanes }
