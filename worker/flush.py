@@ -4,6 +4,7 @@ This is the only module that knows both edges, Redis and the vendors. What goes 
 (see `worker.errors`); `worker.holds` carries it out.
 """
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
@@ -113,8 +114,8 @@ def _brake(settlement: Settlement, lease: Lease) -> None:
     sample = sorted({burial.reason for burial in settlement.buried})[:3]
     raise TryLater(
         "too many refused",
-        f"{refused} of {settlement.taken} changes, for example: {'; '.join(sample)}. If that is right, "
-        "`audience-relay release --bury` lets the next attempt bury them",
+        f"{refused} of {settlement.taken} changes, for example: {'; '.join(sample)}. If that is right, `audience-relay "
+        f"release {lease.lane.destination} --audience {shlex.quote(lease.lane.audience)} --bury` lets them be buried",
         scope="lane",
     )
 

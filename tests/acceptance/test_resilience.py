@@ -55,6 +55,7 @@ def test_a_worker_stopped_while_it_waits_for_an_answer_trims_nothing_later(fleet
     fleet.append("criteo", "vip", *PEOPLE)
     wait_until(lambda: fleet.faults_fired("criteo") == 1)
     stopped.send_signal(signal.SIGSTOP)
+    wait_until(lambda: fleet.requests("criteo")["routes"]["PATCH amend"]["200"] == 2)
     pass_lease_time(fleet)
     fleet.append("criteo", "vip", PEOPLE[0], entered=False)
     fleet.start_worker()

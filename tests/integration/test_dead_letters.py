@@ -109,6 +109,15 @@ def test_a_lane_that_is_leased_meanwhile_takes_nothing_older(
     assert [numbers for _, numbers in asked] == [[3], [2]]
 
 
+def test_replays_one_after_the_other_stay_in_order(lanes: Lanes, letters: DeadLetters, clock: Clock) -> None:
+    bury(lanes, clock, "ada", "bob")
+    first, second = letters
+    letters.replay([first])
+    letters.replay([second])
+
+    assert names(flush(lanes, clock)) == ["ada", "bob"]
+
+
 def test_a_lane_that_is_being_flushed_takes_no_replay(lanes: Lanes, letters: DeadLetters, clock: Clock) -> None:
     bury(lanes, clock, "ada")
     lanes.append(LANE, [change("bob"), change("eve")], "later")

@@ -14,19 +14,33 @@ for i = 4, #ARGV do
     superseded = superseded + 1
   elseif letter then
     local head, change = split_letter(letter)
-    values[#values + 1] = head.stamp .. change
+    values[#values + 1] = { head.stamp .. change, tonumber(id) }
     forget_letter(id, head)
   end
 end
-if #values > 0 then
-  table.sort(values, function(a, b)
-    return string.sub(a, 1, 13) > string.sub(b, 1, 13)
-  end)
-  for _, value in ipairs(values) do
-    redis.call('LPUSH', lane_key(lane), value)
+local count = #values
+if count > 0 then
+  local function older(one, other)
+    local first, second = string.sub(one[1], 1, 13), string.sub(other[1], 1, 13)
+    return first < second or (first == second and one[2] < other[2])
   end
-  redis.call('HINCRBY', COUNTERS, 'buried', -#values)
-  redis.call('HINCRBY', COUNTERS, 'waiting', #values)
+  table.sort(values, older)
+  -- What was replayed before may wait there and be older: it is taken along, so that the lane stays in order.
+  local newest, key = string.sub(values[count][1], 1, 13), lane_key(lane)
+  local front = redis.call('LPOP', key)
+  while front and string.sub(front, 1, 13) < newest do
+    values[#values + 1] = { front, #values - count - 1e9 }
+    front = redis.call('LPOP', key)
+  end
+  if front then
+    redis.call('LPUSH', key, front)
+  end
+  table.sort(values, older)
+  for i = #values, 1, -1 do
+    redis.call('LPUSH', key, values[i][1])
+  end
+  redis.call('HINCRBY', COUNTERS, 'buried', -count)
+  redis.call('HINCRBY', COUNTERS, 'waiting', count)
   schedule(lane, now)
 end
-return { #values, superseded }
+return { count, superseded }
