@@ -45,6 +45,10 @@ check: $(STAMP) ## format, lint, types, imports
 test: $(STAMP) ## every test, with a real Redis and real workers
 	$(BIN)/pytest
 
+.PHONY: chaos
+chaos: $(STAMP) ## kill workers and Redis while vendors fail, then compare; ARGS="--seed 7 --events 200000"
+	$(BIN)/python -m tests.chaos $(ARGS)
+
 .PHONY: lock
 lock: ## resolve the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
