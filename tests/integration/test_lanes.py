@@ -316,6 +316,26 @@ def test_reading_stops_at_the_size_that_a_request_may_have(lanes: Lanes) -> None
     assert len(lanes.read(lease, 3, 1)) == 1
 
 
+def commands(redis: Redis) -> int:
+    return sum(each["calls"] for each in redis.info("commandstats").values())
+
+
+def test_held_lanes_cost_a_sweep_nothing(lanes: Lanes, redis: Redis) -> None:
+    def cost() -> int:
+        before = commands(redis)
+        lanes.wake(SCHEDULE, ["a", "b"], 1)
+        return commands(redis) - before
+
+    lanes.wake(SCHEDULE, ["a", "b"], 1)
+    alone = cost()
+    for number in range(2_000):
+        lane = LaneKey("shop", f"audience {number}")
+        lanes.append(lane, [change("a")], str(number))
+        lanes.hold_by_hand(lane, "vendor away")
+
+    assert cost() == alone
+
+
 def test_the_oldest_change_is_told_wherever_it_waits(lanes: Lanes, clock: Clock) -> None:
     assert lanes.status(10).oldest_ms is None
 
