@@ -30,6 +30,9 @@ TIDY_SECONDS: Final = 60.0
 CLAIM_MS: Final = 10_000
 """How long a wake-up may be on its way before another is sent in its place."""
 
+FORGET_SECONDS: Final = 3600
+"""When the broker may forget a wake-up. Whether it is still wanted its claim says, on the clock of Redis alone."""
+
 log = structlog.get_logger()
 
 
@@ -68,7 +71,7 @@ def _publish(app: "Celery[Task[Any, Any]]", destination: str, claim: str) -> Non
         args=[destination],
         task_id=claim,
         queue=queue_of(destination),
-        expires=CLAIM_MS / 1000,
+        expires=FORGET_SECONDS,
         retry=False,
     )
 

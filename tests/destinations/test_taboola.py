@@ -10,6 +10,7 @@ from sandbox.taboola_access import TaboolaSwitches
 from tests.conftest import Clock
 from tests.destinations.conftest import Bench, enters, leaves, open_bench
 from worker.contract import Change, Identifier
+from worker.edges import probe
 from worker.store.store import Store
 
 
@@ -104,6 +105,13 @@ def test_a_wrong_account_needs_a_person(store: Store, clock: Clock, account: str
 
     assert bench.status().hold is not None
     assert bench.status().counters["waiting"] == 1
+
+
+def test_the_probe_tries_the_account_where_no_list_is_to_be_had(store: Store, clock: Clock) -> None:
+    bench = taboola(store, clock)
+    bench.fault(kind="status", status=404, json={"message": "Resource not found"}, match={"route": "accounts"})
+
+    assert probe(bench.edges) == "account my-account can be read"
 
 
 def test_new_audiences_get_the_configured_life(store: Store, clock: Clock) -> None:

@@ -133,8 +133,11 @@ class Taboola(Destination):
         return Receipt()
 
     def probe(self) -> Probe:
-        """Ask which accounts the credentials may act for."""
+        """Ask which accounts the credentials may act for; where that is not told, try the account."""
         response = yield Request.get(f"{self._backstage}/api/1.0/users/current/allowed-accounts")
+        if response.status == NOT_FOUND:
+            _check_account((yield Request.get(f"{self._account}/my_audiences")))
+            return f"account {self._settings.account_id} can be read"
         expect_success(response)
         rows = response.json().get("results") or []
         accounts = {str(row.get("account_id")) for row in rows if isinstance(row, dict)}
