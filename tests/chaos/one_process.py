@@ -78,8 +78,8 @@ LATE: Final = (0.5, 19, 25, DEADLINE_SECONDS + SETTLE - 1)
 """Seconds after which the vendor may apply a request: in the deadline, and in the time that it is given after."""
 SUSPENDED: Final = (0.5, 31, 45)
 """Seconds: shorter than a lease, longer, and so long that somebody else may go on with the lane."""
-MOST: Final[Mapping[Step, int]] = {"request": 7, "command": 26}
-"""More than the longest flush of these has."""
+MOST: Final[Mapping[Step, int]] = {"request": 8, "command": 26}
+"""At least as many as the longest flush of these has."""
 
 NONE: Final = Trouble("command", 0, "none", 0)
 WARM_UP: Final[Sequence[Act]] = [Append("vip", [("a", True), ("b", True)]), Flush(61, NONE)]

@@ -14,7 +14,7 @@ def test_a_flush_that_breaks_off_anywhere_is_made_good(redis: Redis) -> None:
     for scene in scenes():
         stage.check(scene)
 
-    assert all(count < MOST[step] for step, count in stage.steps_of_longest.items())
+    assert all(count <= MOST[step] for step, count in stage.steps_of_longest.items())
 
 
 def test_flushes_that_break_off_one_after_another_converge(redis: Redis) -> None:
