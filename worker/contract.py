@@ -8,14 +8,17 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-IdentifierType = Literal["email", "device"]
+IdentifierType = Literal["email", "device", "phone", "identity_link", "gum", "user_id"]
 Property = str | int | float | bool
 
 STAMP_DIGITS: Final = 13
 
 
 class Identifier(NamedTuple):
-    """One handle of a person. `value` is normalised: an email is trimmed and lower-cased, or a SHA-256 in hex."""
+    """One handle of a person. `value` is normalised: an email is trimmed and lower-cased, or a hash in hex.
+
+    A `user_id` is the source's own; vendors know nobody by it, so it serves erasure alone.
+    """
 
     type: IdentifierType
     value: str

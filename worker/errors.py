@@ -10,7 +10,7 @@
         ├── TryLater                hold the lane (after an unknown outcome: at least `settle_seconds`)
         │   └── Throttled                   hold everything of the credential
         ├── NotYet                  no fault: our own side has to wait (a permit, a token under renewal)
-        ├── NeedsPerson             hold the destination until somebody has acted
+        ├── NeedsPerson             hold the destination (or the lane) until somebody has acted
         ├── TooLarge                send a shorter head, and remember the size
         └── Refused                 the vendor will never take this content: isolate and bury it
 
@@ -97,7 +97,14 @@ class NotYet(DeliveryError):
 
 
 class NeedsPerson(DeliveryError):
-    """Only somebody with access to the vendor or to the configuration can mend this; `detail` says how."""
+    """Only somebody with access to the vendor or to the configuration can mend this; `detail` says how.
+
+    `scope` is whom it concerns: the destination, or one lane alone (an audience that takes no changes, say).
+    """
+
+    def __init__(self, reason: str, detail: str = "", *, scope: Literal["lane", "destination"] = "destination") -> None:
+        super().__init__(reason, detail)
+        self.scope = scope
 
 
 class TooLarge(DeliveryError):

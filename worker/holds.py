@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from worker.edges import Edges
-from worker.errors import DeliveryError, NotYet, Throttled, TryLater
+from worker.errors import DeliveryError, NeedsPerson, NotYet, Throttled, TryLater
 from worker.store.lanes import Lease
 
 FAULTS_THAT_HOLD: Final = 3
@@ -51,6 +51,9 @@ def obey(order: DeliveryError, lease: Lease, edges: Edges) -> None:
             fault = order.scope == "destination"
             destination_ms = _destination_ms(lease, edges) if fault else 0
             edges.lanes.give_back(lease, reason, lane_ms=held_ms, destination_ms=destination_ms, fault=fault)
+        case NeedsPerson(scope="lane"):
+            held_ms = PERSON.ms(lease.attempts, edges.chance)
+            edges.lanes.give_back(lease, reason, lane_ms=held_ms)
         case _:
             held_ms = PERSON.ms(lease.destination_attempts, edges.chance)
             edges.lanes.give_back(lease, reason, destination_ms=held_ms)

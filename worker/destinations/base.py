@@ -8,8 +8,9 @@ producers may import the settings without an HTTP client and tests need no netwo
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping, MutableMapping
+from collections.abc import Generator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 import msgspec
@@ -39,6 +40,12 @@ class Reading(NamedTuple):
 
     identifiers: tuple[IdentifierType, ...]
     """The types it can use; a change carries all that the event has of them."""
+    identifier_paths: Mapping[IdentifierType, tuple[str, ...]] = MappingProxyType({})
+    """Where identifiers of a type stand, where not in the usual places; of an email, the first that is there counts."""
+    phone_region: str | None = None
+    """The country (ISO 3166, two letters) of phone numbers that name none."""
+    erases_by_user_id: bool = False
+    """Whether the vendor, or what waits for it, holds user ids, so that an erasure by user id alone has an effect."""
     audience: str = "audience_key"
     """Where the vendor's name for the audience stands: `audience_key` (as read from the event), or a path."""
     audience_names: Mapping[str, str] | None = None
@@ -47,11 +54,43 @@ class Reading(NamedTuple):
     """Whether the audience key serves where `audience` finds nothing."""
     numeric_audience: bool = False
     """Whether the vendor's name for the audience is a whole number; another is refused."""
+    account: "AccountReading | None" = None
+    """Whether an event may name another account than the configured one; lanes are then kept apart by account."""
     labelled: bool = False
     """Whether the change carries the audience key as `audience_name`, beside the lane's audience."""
     hashed_emails: tuple[Literal["md5", "sha256"], ...] = ("md5", "sha256")
-    """Which emails that are hashed already it can use."""
+    """Which emails that are hashed already it can use (SHA-256 of an MD5 looks like any SHA-256)."""
     properties: tuple["PropertyReading", ...] = ()
+    consent: "ConsentReading | None" = None
+    """Which consent it sends for everybody; an event that states another is left out (reason `consent`)."""
+
+
+class AccountReading(NamedTuple):
+    """Where an event may name the vendor's account, and the account of the configuration.
+
+    An event that names the account of another destination with the same `api` goes to that one alone; one that
+    names an account of no destination goes to the first that takes its audience.
+    """
+
+    path: str
+    configured: str
+    api: str
+
+
+class ConsentReading(NamedTuple):
+    """Where an event may state its consent, and the spellings (in `folded` form) of the one that is sent."""
+
+    paths: tuple[str, ...]
+    spellings: frozenset[str]
+
+    @staticmethod
+    def folded(stated: object) -> str:
+        """Without case, spaces, hyphens and underscores: `Opted-in` is `optedin`.
+
+        >>> ConsentReading.folded("Opted-in")
+        'optedin'
+        """
+        return re.sub(r"[\s_-]", "", str(stated)).casefold()
 
 
 class PropertyReading(NamedTuple):
@@ -242,6 +281,32 @@ Probe = Generator[Request, Response, str]
 """Like a conversation, to try the credentials; returns what it found, for a person."""
 Notes = MutableMapping[str, str]
 """What a destination keeps between batches (an audience's id, say). The driver saves it after every step."""
+NOTICE: Final = "notice:"
+"""A note whose name begins so is shown by `status`: what somebody should know, though delivery goes on."""
+
+
+class AudienceFacts(NamedTuple):
+    """One audience as the vendor shows it. `numbers` are the vendor's own, by a short name; None: not told yet."""
+
+    audience: str
+    """As the lane names it."""
+    id: str
+    numbers: Mapping[str, int | float | None]
+
+
+Catalogue = Generator[Request, Response, Sequence[AudienceFacts]]
+"""Like a conversation, to read what the vendor says of its audiences."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody to be forgotten. Emails and devices normalised, not in the vendor's form."""
+
+    identifiers: tuple[Identifier, ...]
+
+
+Erasure = Generator[Request, Response, Mapping[str, int]]
+"""Like a conversation, to delete persons; returns what was done, in counts by a short name."""
 
 
 class Destination(ABC):
@@ -269,6 +334,10 @@ class Destination(ABC):
     def vendor_form(self, identifier: Identifier) -> Identifier:
         """The identifier as the vendor holds it (hashed, say). Folding compares these."""
 
+    def aliases(self, identifier: Identifier) -> tuple[Identifier, ...]:
+        """Every form in which the vendor, or a waiting change, may hold the same handle; for erasure."""
+        return tuple(dict.fromkeys((identifier, self.vendor_form(identifier))))
+
     @abstractmethod
     def note_keys(self, lane: LaneKey) -> tuple[str, ...]:
         """The notes that a conversation about this lane reads or writes."""
@@ -283,6 +352,17 @@ class Destination(ABC):
     @abstractmethod
     def probe(self) -> Probe:
         """Try the credentials and the account without changing anything. Raises `DeliveryError`."""
+
+    def audiences(self) -> Catalogue:
+        """What the vendor says of the audiences it holds; nothing, where it has no such request."""
+        yield from ()
+        return ()
+
+    def erase(self, persons: Sequence[Person]) -> Erasure:
+        """Delete what the vendor holds of persons beside memberships, which were ended before; here: nothing."""
+        del persons
+        yield from ()
+        return {}
 
 
 # ── Reading an answer's status ───────────────────────────────────────────────────────────────────
