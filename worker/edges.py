@@ -2,18 +2,20 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from worker.auth import ClientCredentials, FixedToken, TokenSource
 from worker.delivery import Client, Gate, Sender, deliver
 from worker.destinations import REGISTRY
-from worker.destinations.base import Destination, DestinationSettings
+from worker.destinations.base import AudienceFacts, Destination, DestinationSettings, Request, Response
 from worker.errors import StoreError
 from worker.store.lanes import Lanes, Schedule
 from worker.store.limits import Limits
 from worker.store.store import Store
+
+Send = Callable[[Request], Response]
 
 
 def open_gate() -> None:
@@ -77,10 +79,15 @@ def open_edges(
     )
 
 
-def probe(edges: Edges) -> str:
+def probe(edges: Edges, send: Send | None = None) -> str:
     """Try the credentials without changing anything; what was found, for a person. Raises `DeliveryError`."""
-    return deliver(edges.destination.probe(), edges.sender(open_gate), {}, _keep_nothing)
+    return deliver(edges.destination.probe(), send or edges.sender(open_gate), {}, _keep_nothing)
+
+
+def audiences(edges: Edges, send: Send) -> Sequence[AudienceFacts]:
+    """What the vendor says of its audiences. Raises `DeliveryError`."""
+    return deliver(edges.destination.audiences(), send, {}, _keep_nothing)
 
 
 def _keep_nothing(_changed: object) -> None:
-    """A probe notes nothing."""
+    """Who only looks notes nothing."""

@@ -9,7 +9,10 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
@@ -412,6 +415,29 @@ def _reset(response: Response) -> float | None:
     """Seconds since the epoch (Criteo, page "rate limits")."""
     value = response.headers.get("x-ratelimit-reset", "")
     return float(value) if value.isdigit() else None
+
+
+def api_notice(headers: Mapping[str, str]) -> str | None:
+    """What an answer's headers tell of the end of its API version, with what to do; None: nothing.
+
+    `Deprecation` is `true` (Criteo, page "versioning policy") or a time (RFC 9745), `Sunset` the day of the end
+    (RFC 8594).
+    """
+    deprecated = headers.get("deprecation", "").strip().lower() not in {"", "false"}
+    sunset = headers.get("sunset", "").strip()
+    if not (deprecated or sunset):
+        return None
+    end = _day(sunset)
+    when = f"ends on {end}" if end else "is deprecated, and will end"
+    return f"the vendor says that this version of its API {when}; set a newer api_version"
+
+
+def _day(moment: str) -> str | None:
+    """`Wed, 27 Jan 2027 00:00:00 GMT` → `2027-01-27`; None: it is no moment."""
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        with suppress(ValueError):
+            return read(moment).date().isoformat()
+    return None
 
 
 _PERSONAL: Final = re.compile(r"\S+@\S+|\b[0-9a-fA-F]{32,}\b|\b[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}\b|\+?\d[\d ().-]{7,}\d")
