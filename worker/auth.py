@@ -32,13 +32,15 @@ class TokenSource(Protocol):
 
 
 class FixedToken(httpx.Auth):
-    """A token that the vendor issued by hand."""
+    """A token that the vendor issued by hand, or none, and what else a request must show."""
 
     def __init__(self, credential: Credential) -> None:
-        self._token = credential.secret.get_secret_value()
+        token = credential.secret.get_secret_value()
+        self._headers = {name: value.get_secret_value() for name, value in credential.headers.items()}
+        self._headers |= {"authorization": f"Bearer {token}"} if token else {}
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["authorization"] = f"Bearer {self._token}"
+        request.headers.update(self._headers)
         yield request
 
 

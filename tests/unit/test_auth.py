@@ -130,3 +130,15 @@ def test_a_fixed_token_is_sent_as_it_is() -> None:
     flow = FixedToken(Credential("https://api.example.com", "", SecretStr("t-1"))).auth_flow(REQUEST)
 
     assert next(flow).headers["authorization"] == "Bearer t-1"
+
+
+def test_without_a_token_no_authorization_is_sent_but_the_headers_of_the_credential_are() -> None:
+    headers = {"X-Api-Key": SecretStr("k-1")}
+    credential = Credential("https://api.example.com", "", SecretStr(""), headers=headers)
+    request = httpx.Request("POST", "https://api.example.com")
+
+    sent = next(FixedToken(credential).auth_flow(request))
+
+    assert sent.headers["x-api-key"] == "k-1"
+    assert "authorization" not in sent.headers
+    assert "k-1" not in repr(credential)

@@ -167,7 +167,7 @@ class DestinationSettings(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Whom we are at the vendor. With a `token_url`: OAuth client credentials; without: `secret` is the token."""
+    """Whom we are at the vendor. With a `token_url`: OAuth client credentials; without: `secret` is the token or ""."""
 
     api_url: str
     client_id: str
@@ -175,6 +175,8 @@ class Credential:
     token_url: str | None = None
     calls_per_minute: int | None = None
     """The vendor's limit over all who use the credential; None: it is not known, and learned from 429s."""
+    headers: Mapping[str, SecretStr] = field(default_factory=dict)
+    """Without a `token_url`: sent with each request, for keys that are no bearer token."""
 
     @property
     def id(self) -> str:
@@ -190,7 +192,7 @@ class Credential:
 class Request:
     """One HTTP request, complete but for its credentials."""
 
-    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     url: str
     content: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
