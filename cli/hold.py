@@ -14,7 +14,7 @@ from cli.overview import hold_as_json
 from worker import settings
 from worker.contract import LaneKey
 from worker.destinations import REGISTRY
-from worker.flush import WORKING_SIZE
+from worker.outgoing import WORKING_SIZE
 from worker.settings import Settings
 from worker.store.lanes import Hold, Lanes
 from worker.store.store import Store

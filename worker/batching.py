@@ -62,6 +62,8 @@ class Settlement:
     folded: int
     buried: Sequence[Burial] = ()
     invalid_unnamed: int = 0
+    audience_name: str = ""
+    """As the vendor knows the audience beside the lane's name."""
 
 
 def account(waiting: Sequence[Waiting], batch: FoldedBatch, receipt: Receipt) -> Settlement:
@@ -78,6 +80,7 @@ def account(waiting: Sequence[Waiting], batch: FoldedBatch, receipt: Receipt) ->
         folded=len(waiting) - len(entries),
         buried=buried,
         invalid_unnamed=receipt.invalid_unnamed,
+        audience_name=batch.audience_name,
     )
 
 

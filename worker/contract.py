@@ -46,6 +46,10 @@ class Change(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
         return f"Change({direction} at {self.occurred_at}, {len(self.identifiers)} identifiers)"
 
 
+_ERASURES: Final = -1
+"""The shard of the lane of erasures: audiences have none below 0."""
+
+
 class LaneKey(NamedTuple):
     """Names a lane: the audience as the vendor knows it, at one destination.
 
@@ -56,6 +60,15 @@ class LaneKey(NamedTuple):
     destination: str
     audience: str
     shard: int = 0
+
+    @classmethod
+    def erasures(cls, destination: str) -> "LaneKey":
+        """The lane in which requests to forget persons wait: each a change that leaves, with all handles."""
+        return cls(destination, "erasures", _ERASURES)
+
+    @property
+    def is_erasures(self) -> bool:
+        return self.shard == _ERASURES
 
     @property
     def member(self) -> str:

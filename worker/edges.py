@@ -11,6 +11,8 @@ from worker.delivery import Client, Gate, Sender, deliver
 from worker.destinations import REGISTRY
 from worker.destinations.base import AudienceFacts, Destination, DestinationSettings, Request, Response
 from worker.errors import StoreError
+from worker.store.deadletters import DeadLetters
+from worker.store.erasures import Erasures
 from worker.store.lanes import Lanes, Schedule
 from worker.store.limits import Limits
 from worker.store.store import Store
@@ -33,6 +35,8 @@ class Edges:
     destination: Destination
     schedule: Schedule
     lanes: Lanes
+    erasures: Erasures
+    dead_letters: DeadLetters
     limits: Limits
     tokens: TokenSource
     client: Client
@@ -71,6 +75,8 @@ def open_edges(
             settle_ms=round(settings.settle_seconds * 1000),
         ),
         lanes=store.lanes(settings.name),
+        erasures=store.erasures(settings.name),
+        dead_letters=store.dead_letters(settings.name),
         limits=store.limits(credential),
         tokens=store.tokens(credential),
         client=client,

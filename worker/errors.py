@@ -93,7 +93,11 @@ class Throttled(TryLater):
 
 
 class NotYet(DeliveryError):
-    """Our own side has to wait; the vendor is not to blame and no attempt is counted."""
+    """Our own side has to wait, the lane for `lane_ms`; the vendor is not to blame and no fault is counted."""
+
+    def __init__(self, reason: str, detail: str = "", *, lane_ms: int = 0) -> None:
+        super().__init__(reason, detail)
+        self.lane_ms = lane_ms
 
 
 class NeedsPerson(DeliveryError):

@@ -1,4 +1,4 @@
-"""The worker's story: read the head of a lane, fold it, deliver it, settle it.
+"""The worker's story: read the head of a lane, fold it, deliver it, settle it. (`worker.erasure` tells of forgetting.)
 
 This is the only module that knows both edges, Redis and the vendors. What goes wrong arrives as an instruction
 (see `worker.errors`); `worker.holds` carries it out.
@@ -14,18 +14,17 @@ import structlog
 
 from worker.batching import Settlement, account, fold
 from worker.contract import Identifier, Waiting
-from worker.delivery import Sender, deliver
+from worker.delivery import Sender
 from worker.destinations.base import FoldedBatch, Notes, Receipt
 from worker.edges import Edges
+from worker.erasure import ERASURE_FIRST, erase
 from worker.errors import DeliveryError, LeaseLost, NotYet, StoreError, TryLater
 from worker.holds import names, obey
-from worker.isolation import Isolated, deliver_isolating
+from worker.outgoing import WORKING_SIZE, deliver_batch, notes_of
 from worker.permits import Permits
 from worker.store.lanes import Lease
 from worker.telemetry import place_of
 
-WORKING_SIZE: Final = "working_size"
-"""The note of how many entries a request may have, learned where the vendor took no more."""
 BRAKE_SHARE: Final = 0.2
 BRAKE_COUNT: Final = 50
 """More than this share of a batch refused, and at least so many: a person should look before they are buried."""
@@ -58,10 +57,10 @@ def flush_next(edges: Edges) -> Flushed | None:
 def flush(lease: Lease, edges: Edges, send: Sender) -> Flushed:
     """Read → fold → deliver → settle. Raises `DeliveryError` or `LeaseLost`; nothing has then left the lane."""
     started = time.monotonic()
-    notes = edges.lanes.notes((WORKING_SIZE, *edges.destination.note_keys(lease.lane)))
+    notes = notes_of(lease.lane, edges)
     waiting = _read(lease, edges, notes)
     batch = fold(lease.lane, lease.batch_id, [each.change for each in waiting], edges.destination.vendor_form)
-    receipt = _deliver(batch, edges, send, notes)
+    receipt = deliver_batch(batch, edges, send, notes)
     settlement = account(waiting, batch, receipt)
     _brake(settlement, lease)
     edges.lanes.settle(lease, settlement, superseding=_superseding(waiting, batch, receipt, lease))
@@ -82,28 +81,13 @@ def flush(lease: Lease, edges: Edges, send: Sender) -> Flushed:
 def _read(lease: Lease, edges: Edges, notes: Notes) -> list[Waiting]:
     most = min(edges.schedule.max_changes, int(notes.get(WORKING_SIZE, edges.schedule.max_changes)))
     try:
-        return edges.lanes.read(lease, most, edges.destination.max_bytes)
+        waiting = edges.lanes.read(lease, most, edges.destination.max_bytes)
     except msgspec.DecodeError as unreadable:
         detail = "a change in it was written by a newer release; update the workers"
         raise TryLater("unreadable change", detail, scope="lane") from unreadable
-
-
-def _deliver(batch: FoldedBatch, edges: Edges, send: Sender, notes: Notes) -> Receipt:
-    if not batch.entries:
-        return Receipt()
-
-    def attempt(part: FoldedBatch) -> Receipt:
-        return deliver(edges.destination.converse(part, notes), send, notes, edges.lanes.keep_notes)
-
-    isolated = deliver_isolating(batch, attempt)
-    _remember_size(isolated, edges)
-    return isolated.receipt
-
-
-def _remember_size(isolated: Isolated, edges: Edges) -> None:
-    if isolated.working_size is not None:
-        edges.lanes.keep_notes({WORKING_SIZE: str(isolated.working_size)})
-        log.warning("batch.too_large", destination=edges.lanes.destination, working_size=isolated.working_size)
+    if not waiting:
+        raise NotYet(ERASURE_FIRST, lane_ms=1_000)
+    return waiting
 
 
 def _brake(settlement: Settlement, lease: Lease) -> None:
@@ -135,14 +119,19 @@ def _superseding(
 
 
 def _flush_or_hold(lease: Lease, edges: Edges, permits: Permits) -> Flushed | None:
+    leases = [lease]
+
     def gate() -> None:
         edges.may_send()
         permits.use()
-        edges.lanes.extend(lease, edges.schedule)
+        for each in leases:
+            edges.lanes.extend(each, edges.schedule)
 
     send = edges.sender(gate)
     try:
         try:
+            if lease.lane.is_erasures:
+                return Flushed(erase(lease, edges, send, leases), send.requests)
             return flush(lease, edges, send)
         except DeliveryError as order:
             obey(order, lease, edges)

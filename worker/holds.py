@@ -41,7 +41,7 @@ def obey(order: DeliveryError, lease: Lease, edges: Edges) -> None:
     reason = f"{order.reason}: {order.detail}" if order.detail else order.reason
     match order:
         case NotYet():
-            edges.lanes.give_back(lease)
+            edges.lanes.give_back(lease, reason, lane_ms=order.lane_ms)
             return
         case TryLater(scope="credential"):
             held_ms = _hold_credential(order, reason, edges)

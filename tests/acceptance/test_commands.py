@@ -14,7 +14,7 @@ import pytest
 from tests.acceptance.conftest import Fleet
 from tests.conftest import wait_until
 from worker.contract import Change, Identifier, LaneKey
-from worker.flush import WORKING_SIZE
+from worker.outgoing import WORKING_SIZE
 
 pytestmark = pytest.mark.acceptance
 

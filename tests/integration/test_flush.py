@@ -14,7 +14,8 @@ from worker.destinations.base import Conversation, FoldedBatch, Notes, Receipt
 from worker.destinations.criteo import Criteo, CriteoSettings
 from worker.edges import Edges, open_edges
 from worker.errors import NotYet, TooLarge, TryLater
-from worker.flush import WORKING_SIZE, Flushed, flush_next
+from worker.flush import Flushed, flush_next
+from worker.outgoing import WORKING_SIZE
 from worker.store.store import Store
 
 LANE = LaneKey("shop", "vip")

@@ -35,6 +35,9 @@ class Memory(Store):
     def count_refused(self, reasons: Mapping[str, int]) -> None:
         """Nothing here asks for it."""
 
+    def count_left_out(self, destination: str, reasons: Mapping[str, int]) -> None:
+        """Nothing here asks for it."""
+
     @property
     def message_ids(self) -> list[str]:
         return [change.message_id for change in self.changes]

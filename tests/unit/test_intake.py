@@ -32,6 +32,7 @@ class Memory(Store):
         self.appended: list[tuple[LaneKey, list[Change], str]] = []
         self.attempted: list[str] = []
         self.refused: Counter[str] = Counter()
+        self.left_out: Counter[tuple[str, str]] = Counter()
         self._faults = list(faults)
 
     def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> int:
@@ -43,6 +44,10 @@ class Memory(Store):
     def count_refused(self, reasons: Mapping[str, int]) -> None:
         self._fail()
         self.refused.update(reasons)
+
+    def count_left_out(self, destination: str, reasons: Mapping[str, int]) -> None:
+        self._fail()
+        self.left_out.update({(destination, reason): count for reason, count in reasons.items()})
 
     def lane(self, destination: str, audience: str) -> list[str]:
         """The ids of the messages in a lane, in order."""

@@ -286,6 +286,8 @@ Probe = Generator[Request, Response, str]
 """Like a conversation, to try the credentials; returns what it found, for a person."""
 Notes = MutableMapping[str, str]
 """What a destination keeps between batches (an audience's id, say). The driver saves it after every step."""
+USER_ID: Final = "userId"
+"""The property that holds the source's user id, at kinds that ask for it."""
 NOTICE: Final = "notice:"
 """A note whose name begins so is shown by `status`: what somebody should know, though delivery goes on."""
 

@@ -9,6 +9,10 @@ from typing import Final, NamedTuple
 PREFIX: Final = "relay:"
 DESTINATIONS: Final = "relay:destinations"
 REFUSED: Final = "relay:refused"
+LEFT_OUT: Final = ":left-out"
+NOTICES: Final = ":notices"
+AUDIENCES: Final = ":audiences"
+"""Ends of a destination's keys that more than one module names."""
 
 
 class Key(NamedTuple):
@@ -50,6 +54,11 @@ TABLE: Final = (
     Key("relay:{*}:dead-superseded", "set", "never", "dead letters of which a newer change was delivered"),
     Key("relay:{*}:bury", "set", "never", "lanes whose next attempt may bury however many are refused"),
     Key("relay:{*}:notes", "hash", "never", "what the destination keeps between batches (the vendor's ids)"),
+    Key("relay:{*}:notices", "hash", "never", "what somebody should know though delivery goes on: subject → words"),
+    Key("relay:{*}:left-out", "hash", "never", "what it did not get of accepted source events: reason → count"),
+    Key("relay:{*}:audiences", "hash", "never", "lanes of which anything was delivered → the audience's label"),
+    Key("relay:{*}:erasing", "hash", "never", "# → how many erasures are under way; and the lanes they have passed"),
+    Key("relay:{*}:erasure:*", "string", "90 days", "what became of one request to forget somebody, as JSON"),
     Key("relay:{credential:*}:token", "hash", "the token's life", "access token, when it ends, who renews it"),
     Key("relay:{credential:*}:limit", "string", "a minute", "the rate limiter's theoretical arrival time (µs)"),
     Key("relay:{credential:*}:rate", "hash", "a day", "calls a minute as the vendor told or as learned from 429s"),

@@ -8,7 +8,7 @@ lease's token is checked.
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import accumulate
 from typing import Any, Final, NamedTuple, cast
@@ -17,6 +17,7 @@ from redis import Redis
 
 from worker.batching import Settlement
 from worker.contract import Change, Identifier, LaneKey, Waiting, decode, encode
+from worker.destinations.base import NOTICE
 from worker.errors import LeaseLost, StoreFull
 from worker.store import deadletters, keys
 from worker.store.connection import translated
@@ -136,7 +137,7 @@ class Lanes:
         return Lease(key, token, attempts, faults, destination_attempts, dead_letters, bool(may_bury))
 
     def read(self, lease: Lease, most: int, max_bytes: int) -> list[Waiting]:
-        """The oldest changes of the lane, at least one if there is any; they stay there.
+        """The oldest changes of the lane; they stay there. At least one, unless an erasure has to go first.
 
         Raises `msgspec.DecodeError` when a newer release has written one.
         """
@@ -144,7 +145,9 @@ class Lanes:
             values = cast("list[bytes]", self._client.lrange(f"{self._root}:lane:{lease.lane.member}", 0, most - 1))
         sizes = accumulate(len(value) for value in values)
         fitting = sum(1 for size in sizes if size <= max_bytes)
-        return [decode(value) for value in values[: max(1, fitting)]]
+        waiting = [decode(value) for value in values[: max(1, fitting)]]
+        barrier = None if lease.lane.is_erasures else self._run("barrier", lease.lane.member)
+        return [each for each in waiting if each.stamp <= int(barrier)] if barrier else waiting
 
     def extend(self, lease: Lease, schedule: Schedule) -> None:
         """Keep the lease for one more request. Raises `LeaseLost`."""
@@ -167,6 +170,7 @@ class Lanes:
             settlement.delivered,
             settlement.folded,
             settlement.invalid_unnamed,
+            settlement.audience_name,
             self._now(),
             len(superseded),
             *superseded,
@@ -216,11 +220,12 @@ class Lanes:
     def notes(self, names: Iterable[str]) -> dict[str, str]:
         """Those of the destination's notes that exist."""
         wanted = list(names)
-        if not wanted:
-            return {}
-        with translated():
-            found = cast("list[bytes | None]", self._client.hmget(f"{self._root}:notes", wanted))
-        return {name: value.decode() for name, value in zip(wanted, found, strict=True) if value is not None}
+        notices = [name for name in wanted if name.startswith(NOTICE)]
+        found = self._fields(f"{self._root}:notes", [name for name in wanted if not name.startswith(NOTICE)])
+        if not notices:
+            return found
+        words = self._fields(self._root + keys.NOTICES, [name.removeprefix(NOTICE) for name in notices])
+        return found | {f"{NOTICE}{name}": value for name, value in words.items()}
 
     def keep_notes(self, changed: Mapping[str, str | None]) -> None:
         """Save notes; None forgets one."""
@@ -229,14 +234,30 @@ class Lanes:
 
     def status(self, most_lanes: int) -> "DestinationStatus":
         """Counters, holds and lanes, all of one moment."""
-        now, counters, hold, oldest, lanes = self._run("status", most_lanes, self._now())
+        now, counters, hold, oldest, lanes, notices, left_out = self._run("status", most_lanes, self._now())
         return DestinationStatus(
             now_ms=int(now),
             counters=dict.fromkeys(COUNTERS, 0) | _numbers(counters),
             hold=_destination_hold(_texts(hold), int(now)),
             oldest_ms=int(oldest) if oldest else None,
             lanes=tuple(self._lane_status(row, int(now)) for row in lanes),
+            notices=_texts(notices),
+            left_out=_numbers(left_out),
         )
+
+    def count_left_out(self, reasons: Mapping[str, int]) -> None:
+        """Count what the destination does not get of source events that were accepted."""
+        self._announce()
+        with translated():
+            for reason, count in reasons.items():
+                self._client.hincrby(self._root + keys.LEFT_OUT, reason, count)
+
+    def _fields(self, key: str, names: Sequence[str]) -> dict[str, str]:
+        if not names:
+            return {}
+        with translated():
+            found = cast("list[bytes | None]", self._client.hmget(key, list(names)))
+        return {name: value.decode() for name, value in zip(names, found, strict=True) if value is not None}
 
     def _lane_status(self, row: Sequence[Any], now: int) -> "LaneStatus":
         member, waiting, stamp, hold, leased = row
@@ -296,6 +317,10 @@ class DestinationStatus:
     oldest_ms: int | None
     """The stamp of the oldest change that waits in any lane."""
     lanes: tuple[LaneStatus, ...]
+    notices: Mapping[str, str] = field(default_factory=dict)
+    """What somebody should know though delivery goes on, by subject."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """What it did not get of source events that were accepted, by reason."""
 
     @property
     def unaccounted(self) -> int:
@@ -305,7 +330,8 @@ class DestinationStatus:
 
 
 _SCRIPTS: Final = (
-    "append", "wake", "begin", "lease", "extend", "settle", "hold", "hold_by_hand", "release", "note", "status",
+    "append", "wake", "begin", "lease", "barrier", "extend", "settle", "hold", "hold_by_hand", "release", "note",
+    "status",
 )  # fmt: skip
 
 

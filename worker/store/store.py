@@ -13,6 +13,7 @@ from worker.settings import Settings
 from worker.store import keys
 from worker.store.connection import connect, redis_url, translated, verify
 from worker.store.deadletters import DeadLetters
+from worker.store.erasures import Erasures
 from worker.store.lanes import Bounds, Lanes
 from worker.store.limits import Limits
 from worker.store.tokens import Tokens
@@ -52,6 +53,9 @@ class Store:
     def dead_letters(self, destination: str) -> DeadLetters:
         return DeadLetters(self._client, destination, self._now_ms)
 
+    def erasures(self, destination: str) -> Erasures:
+        return Erasures(self._client, destination, self._now_ms)
+
     def verify(self) -> list[str]:
         """Warnings about this Redis; raises when it will not do."""
         return verify(self._client)
@@ -71,6 +75,10 @@ class Store:
         with translated():
             for reason, count in reasons.items():
                 self._client.hincrby(keys.REFUSED, reason, count)
+
+    def count_left_out(self, destination: str, reasons: Mapping[str, int]) -> None:
+        """Count what a destination does not get of source events that were accepted."""
+        self.lanes(destination).count_left_out(reasons)
 
     def refused(self) -> dict[str, int]:
         """Source events that routing did not accept, by reason."""

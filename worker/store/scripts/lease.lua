@@ -1,4 +1,4 @@
--- Give the oldest due lane to one worker: first by age, then by depth.
+-- Give the oldest due lane to one worker: erasures first, then by age, then by depth.
 -- touches  :parked  :since  :depth  :leases  :holds  (reads :hold, :lane:<lane>, :dead, :bury)
 -- ARGV     token, lease_ms, settle_ms, max_changes, max_age_ms, max_in_flight, now or ''
 -- returns  nil, or lane, its hold's attempts, the destination's faults in a row, its hold's attempts, dead letters,
@@ -8,7 +8,10 @@ revive(now, tonumber(ARGV[3]))
 if redis.call('HLEN', LEASES) >= allowance(now, tonumber(ARGV[6])) then
   return nil
 end
-local due = redis.call('ZRANGEBYSCORE', SINCE, '-inf', integer(now - tonumber(ARGV[5])), 'LIMIT', 0, 1)
+local due = { redis.call('ZSCORE', SINCE, ERASURES) and ERASURES or nil }
+if #due == 0 then
+  due = redis.call('ZRANGEBYSCORE', SINCE, '-inf', integer(now - tonumber(ARGV[5])), 'LIMIT', 0, 1)
+end
 if #due == 0 then
   due = redis.call('ZREVRANGEBYSCORE', DEPTH, '+inf', ARGV[4], 'LIMIT', 0, 1)
 end

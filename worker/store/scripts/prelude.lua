@@ -5,6 +5,8 @@ local root = KEYS[1]
 local SINCE, DEPTH, PARKED = root .. ':since', root .. ':depth', root .. ':parked'
 local LEASES, HOLDS, HOLD = root .. ':leases', root .. ':holds', root .. ':hold'
 local COUNTERS, WAKEUPS = root .. ':counters', root .. ':wakeups'
+-- Requests to forget persons: due at once, and before every other lane.
+local ERASURES, ERASING = '-1/erasures', root .. ':erasing'
 
 -- Redis time in ms; tests pass their own.
 local function clock(given)

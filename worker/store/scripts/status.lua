@@ -1,7 +1,8 @@
 -- Everything that `status` shows of one destination, at one moment.
--- touches  nothing  (reads :counters, :hold, :holds, :leases, :since, :parked, :lane:<lane>)
+-- touches  nothing  (reads :counters, :notices, :left-out, :hold, :holds, :leases, :since, :parked, :lane:<lane>)
 -- ARGV     how many lanes at most, now or ''
--- returns  now, counters, hold, stamp of the oldest change that waits or '', {lane, waiting, head's stamp, hold, leased}…
+-- returns  now, counters, hold, stamp of the oldest change that waits or '',
+--          {lane, waiting, head's stamp, hold, leased}…, notices, left out
 local most, now = tonumber(ARGV[1]), clock(ARGV[2])
 local lanes, seen = {}, {}
 local function show(lane)
@@ -30,4 +31,5 @@ for _, lane in ipairs(redis.call('ZRANGE', PARKED, 0, -1)) do
   end
 end
 oldest = oldest and integer(tonumber(oldest)) or ''
-return { integer(now), redis.call('HGETALL', COUNTERS), redis.call('HGETALL', HOLD), oldest, lanes }
+local notices, left_out = redis.call('HGETALL', root .. ':notices'), redis.call('HGETALL', root .. ':left-out')
+return { integer(now), redis.call('HGETALL', COUNTERS), redis.call('HGETALL', HOLD), oldest, lanes, notices, left_out }

@@ -7,6 +7,9 @@ redis.call('ZREMRANGEBYSCORE', WAKEUPS, '-inf', integer(now))
 revive(now, tonumber(ARGV[2]))
 local room = allowance(now, tonumber(ARGV[5])) - redis.call('ZCARD', WAKEUPS)
 local due = redis.call('ZCOUNT', SINCE, '-inf', integer(now - tonumber(ARGV[4])))
+if redis.call('ZSCORE', SINCE, ERASURES) then
+  due = due + 1
+end
 if due < room then
   due = due + redis.call('ZCOUNT', DEPTH, ARGV[3], '+inf')
 end

@@ -1,0 +1,232 @@
+"""Forgetting persons, at every kind of destination: out of audiences, lanes and dead letters, in order."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.destinations.conftest import Bench, enters, leaves
+from worker.batching import Burial, Settlement
+from worker.contract import Change, Identifier, LaneKey, Waiting
+from worker.errors import LeaseLost
+from worker.store.lanes import Schedule
+
+JANE = Identifier("email", "jane@example.com")
+
+
+def forget(bench: Bench, *identifiers: Identifier, request: str = "r-1") -> None:
+    change = Change(entered=False, occurred_at=bench.clock(), identifiers=identifiers, message_id=request)
+    bench.edges.lanes.append(LaneKey.erasures("shop"), [change], f"erasure {request} {bench.clock()}")
+
+
+def flush_all(bench: Bench) -> None:
+    """Until nothing waits, at most ten minutes."""
+    for _ in range(10):
+        while bench.flush_now() is not None:
+            pass
+        if not bench.status().counters["waiting"]:
+            return
+        bench.clock.advance(seconds=61)
+    raise AssertionError(f"still waiting: {bench.status()}")
+
+
+def test_a_person_leaves_every_audience(bench: Bench) -> None:
+    for audience in ("vip", "churn"):
+        bench.append([enters("jane"), enters("joe")], audience)
+    bench.clock.advance(seconds=61)
+    flush_all(bench)
+
+    forget(bench, JANE)
+    flush_all(bench)
+
+    assert bench.members("vip") == bench.members("churn") == {bench.form("joe@example.com")}
+    receipt = bench.edges.erasures.receipt("r-1")
+    assert receipt is not None
+    assert receipt["audiences"] == 2
+
+
+def test_what_waits_is_dropped_and_counted_as_discarded(bench: Bench) -> None:
+    bench.append([enters("jane"), enters("joe"), leaves("jane", at=1), enters("jane", at=2)])
+    bench.clock.advance(seconds=1)
+
+    forget(bench, JANE)
+    flush_all(bench)
+
+    counters = bench.status().counters
+    assert counters["discarded"] == counters["erased"] == 3
+    assert bench.members() == {bench.form("joe@example.com")}
+    assert bench.status().unaccounted == 0
+
+
+def test_an_erasure_is_due_at_once_and_before_older_lanes(bench: Bench) -> None:
+    bench.append([enters("joe")])
+    bench.clock.advance(seconds=120)
+    forget(bench, JANE)
+
+    bench.flush_now()
+
+    assert bench.edges.erasures.receipt("r-1") is not None
+
+
+def test_what_comes_after_the_request_stays(bench: Bench) -> None:
+    bench.append([enters("jane")])
+    bench.clock.advance(seconds=61)
+    flush_all(bench)
+
+    forget(bench, JANE)
+    bench.clock.advance(seconds=1)
+    bench.append([enters("jane", at=5)])
+    flush_all(bench)
+
+    assert bench.members() == {bench.form("jane@example.com")}
+
+
+def test_what_comes_after_the_request_is_not_sent_before_it(bench: Bench) -> None:
+    """A lane that was leased before the request must not deliver what came after it: the erasure would undo that."""
+    bench.append([enters("joe")])
+    bench.clock.advance(seconds=61)
+    lease = bench.edges.lanes.lease(bench.edges.schedule)
+    assert lease is not None
+    forget(bench, JANE)
+    bench.clock.advance(seconds=1)
+    bench.append([enters("jane", at=5)])
+
+    read = bench.edges.lanes.read(lease, 100, 1_000_000)
+
+    assert [each.change for each in read] == [enters("joe")]
+    bench.edges.lanes.give_back(lease)
+    flush_all(bench)
+    assert bench.members() == {bench.form("jane@example.com"), bench.form("joe@example.com")}
+
+
+def test_an_erasure_that_fails_is_done_again_where_it_was_not_done(bench: Bench) -> None:
+    for audience in ("vip", "churn"):
+        bench.append([enters("jane")], audience)
+    bench.clock.advance(seconds=61)
+    flush_all(bench)
+    forget(bench, JANE)
+    bench.fault(kind="status", status=503)
+
+    bench.flush_now()
+    assert bench.members("vip") | bench.members("churn") == {bench.form("jane@example.com")}
+    flush_all(bench)
+
+    assert bench.members("vip") == bench.members("churn") == set()
+    assert bench.status().unaccounted == 0
+
+
+def test_a_lane_that_passed_an_erasure_goes_on_while_another_is_held(bench: Bench) -> None:
+    for audience in ("vip", "churn"):
+        bench.append([enters("jane")], audience)
+    bench.clock.advance(seconds=61)
+    flush_all(bench)
+    bench.edges.lanes.hold_by_hand(LaneKey("shop", "churn"), "wait")
+    forget(bench, JANE)
+
+    bench.flush_now()
+    bench.clock.advance(seconds=1)
+    bench.append([enters("jane", at=5)])
+    bench.flush()  # the erasure is tried again
+    bench.flush_now()
+
+    assert bench.members("vip") == {bench.form("jane@example.com")}
+    assert bench.members("churn") == {bench.form("jane@example.com")}
+    [held] = [each for each in bench.status().lanes if each.lane.is_erasures]
+    assert held.hold is not None
+    assert "churn: wait" in held.hold.reason
+
+    bench.edges.lanes.release(LaneKey("shop", "churn"))
+    bench.clock.advance(seconds=600)
+    flush_all(bench)
+
+    assert bench.members("vip") == {bench.form("jane@example.com")}
+    assert bench.members("churn") == set()
+
+
+def test_dead_letters_are_discarded(bench: Bench) -> None:
+    bench.append([enters("jane"), enters("joe")])
+    bench.clock.advance(seconds=61)
+    lease = bench.edges.lanes.lease(bench.edges.schedule)
+    assert lease is not None
+    both = bench.edges.lanes.read(lease, 2, 1_000_000)
+    bury = Settlement(taken=2, delivered=0, folded=0, buried=[Burial(each, "no") for each in both])
+    bench.edges.lanes.settle(lease, bury)
+
+    forget(bench, JANE)
+    flush_all(bench)
+
+    [left] = list(bench.edges.dead_letters)
+    assert left.change == enters("joe")
+    counters = bench.status().counters
+    assert (counters["buried"], counters["discarded"]) == (1, 1)
+    receipt = bench.edges.erasures.receipt("r-1")
+    assert receipt is not None
+    assert receipt["dead_letters_dropped"] == 1
+
+
+def test_a_lane_that_is_being_flushed_is_waited_for(bench: Bench) -> None:
+    bench.append([enters("jane")])
+    bench.clock.advance(seconds=61)
+    lease = bench.edges.lanes.lease(bench.edges.schedule)
+    assert lease is not None
+    forget(bench, JANE)
+    waits: list[float] = []
+
+    def until_it_is_given_back(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            bench.edges.lanes.give_back(lease)
+
+    bench.edges = replace(bench.edges, pause=until_it_is_given_back)
+    bench.flush_now()
+
+    assert len(waits) == 3
+    assert bench.status().counters["erased"] == 1
+
+
+def test_many_persons_are_forgotten_together(bench: Bench) -> None:
+    people = [f"p{number}" for number in range(90)]
+    bench.append([enters(who) for who in (*people, "joe")])
+    bench.clock.advance(seconds=61)
+    flush_all(bench)
+    before = sum(bench.requests(route) for route in ("amend", "users", "graphql", "webhook"))
+
+    for who in people:
+        forget(bench, Identifier("email", f"{who}@example.com"), request=who)
+    flush_all(bench)
+
+    assert bench.members() == {bench.form("joe@example.com")}
+    assert sum(bench.requests(route) for route in ("amend", "users", "graphql", "webhook")) - before <= 4
+
+
+def test_a_lease_on_a_lane_that_ran_out_changes_nothing(bench: Bench) -> None:
+    taken = bench.edges.erasures.take(LaneKey("shop", "vip"), Schedule(1, 1, 1, 20_000))
+    assert taken is not None
+    assert bench.edges.erasures.take(LaneKey("shop", "vip"), Schedule(1, 1, 1, 20_000)) is None
+    bench.clock.advance(seconds=31)
+    bench.append([enters("jane")])
+    again = bench.edges.erasures.take(LaneKey("shop", "vip"), Schedule(1, 1, 1, 20_000))
+    assert again is not None
+
+    with pytest.raises(LeaseLost, match="no longer ours"):
+        bench.edges.erasures.erase(taken.lease, [0])
+
+    assert bench.status().counters["waiting"] == 1
+
+
+def test_places_of_a_long_lane_are_dropped_exactly(bench: Bench) -> None:
+    lane = LaneKey("shop", "vip")
+    for chunk in range(3):
+        changes = [enters("jane" if number % 2 else f"p{chunk}-{number}") for number in range(1000)]
+        bench.edges.lanes.append(lane, changes, f"chunk {chunk}")
+    bench.clock.advance(seconds=1)
+    taken = bench.edges.erasures.take(lane, bench.edges.schedule)
+    assert taken is not None
+    whole = list(bench.edges.erasures.waiting(taken.lease))
+    places = [place for place, each in whole if each.change == enters("jane")]
+
+    bench.edges.erasures.erase(taken.lease, places)
+
+    left = [each for _, each in bench.edges.erasures.waiting(taken.lease)]
+    assert left == [each for _, each in whole if each.change != enters("jane")]
+    assert len(places) == len(left) == 1500
+    assert all(isinstance(each, Waiting) for each in left)

@@ -1,0 +1,119 @@
+"""Erasures: what is done to lanes so that somebody is forgotten, how far that went, and the receipts.
+
+Requests to forget wait in a lane of their own, `LaneKey.erasures`. Whoever leases it takes every other lane of the
+destination in turn, so that nobody flushes it meanwhile.
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final, NamedTuple, cast
+
+from redis import Redis
+
+from worker.contract import LaneKey, Waiting, decode
+from worker.errors import LeaseLost
+from worker.store import keys
+from worker.store.connection import translated
+from worker.store.lanes import Lease, Schedule
+from worker.store.scripts import script
+
+PAGE: Final = 1_000
+RECEIPTS_KEPT: Final = timedelta(days=90)
+
+
+class Taken(NamedTuple):
+    """A lane leased for an erasure, and why nothing may be sent for it now, if so."""
+
+    lease: Lease
+    held: str | None
+
+
+class Progress(NamedTuple):
+    """How far the erasures at the head of their lane are: so many of them, and the lanes they have passed."""
+
+    under_way: int | None
+    passed: frozenset[str]
+
+
+class Erasures:
+    """The erasures of one destination."""
+
+    def __init__(self, client: Redis, destination: str, now_ms: Callable[[], int] | None = None) -> None:
+        self.destination = destination
+        self._client = client
+        self._root = keys.destination_root(destination)
+        self._now_ms = now_ms
+        self._take, self._erase, self._pass = (script(client, name) for name in ("take", "erase", "pass"))
+
+    def audiences(self) -> dict[LaneKey, str]:
+        """Every lane of which anything was ever delivered, or waits, with the audience's label."""
+        with translated(), self._client.pipeline(transaction=False) as pipe:
+            pipe.hgetall(self._root + keys.AUDIENCES)
+            pipe.zrange(f"{self._root}:since", 0, -1)
+            pipe.zrange(f"{self._root}:parked", 0, -1)
+            labels, since, parked = pipe.execute()
+        members = dict.fromkeys([*since, *parked], b"") | labels
+        found = {
+            LaneKey.from_member(self.destination, member.decode()): label.decode() for member, label in members.items()
+        }
+        return {lane: label for lane, label in found.items() if not lane.is_erasures}
+
+    def take(self, lane: LaneKey, schedule: Schedule) -> Taken | None:
+        """Lease one lane, due or not, held or not. None: it is being flushed."""
+        token = uuid.uuid4().hex
+        args = (lane.member, token, schedule.lease_ms, schedule.settle_ms, self._now())
+        with translated():
+            free, hold = cast("tuple[int, bytes]", self._take(keys=[self._root], args=args))
+        if not free:
+            return None
+        held = json.loads(hold)["reason"] if hold else None
+        return Taken(Lease(lane, token, 0, 0, 0, 0, may_bury=False), held)
+
+    def waiting(self, lease: Lease) -> Iterator[tuple[int, Waiting]]:
+        """Everything that waits in a leased lane, with its place from the head."""
+        key, start = f"{self._root}:lane:{lease.lane.member}", 0
+        while True:
+            with translated():
+                values = cast("list[bytes]", self._client.lrange(key, start, start + PAGE - 1))
+            yield from ((start + at, decode(value)) for at, value in enumerate(values))
+            start += PAGE
+            if len(values) < PAGE:
+                return
+
+    def erase(self, lease: Lease, places: Sequence[int]) -> None:
+        """Drop what waits at these places; it counts as discarded, and as erased. Raises `LeaseLost`."""
+        # From the end, in pages: what is dropped does not move what is still to be dropped.
+        ordered = sorted(places, reverse=True)
+        for start in range(0, len(ordered), PAGE):
+            self._owned(self._erase, lease.lane.member, lease.token, *ordered[start : start + PAGE])
+
+    def progress(self) -> Progress:
+        with translated():
+            found = cast("dict[bytes, bytes]", self._client.hgetall(f"{self._root}:erasing"))
+        count = found.pop(b"#", None)
+        return Progress(None if count is None else int(count), frozenset(member.decode() for member in found))
+
+    def note_progress(self, erasures: Lease, count: int, passed: LaneKey | None = None) -> None:
+        """So many erasures at the head of their lane are under way, and a lane has passed them. Raises `LeaseLost`."""
+        self._owned(self._pass, erasures.token, count, passed.member if passed else "")
+
+    def keep_receipt(self, request: str, receipt: Mapping[str, object]) -> None:
+        """Remember what became of a request to forget somebody."""
+        with translated():
+            self._client.set(f"{self._root}:erasure:{request}", json.dumps(receipt), ex=RECEIPTS_KEPT)
+
+    def receipt(self, request: str) -> dict[str, Any] | None:
+        with translated():
+            found = cast("bytes | None", self._client.get(f"{self._root}:erasure:{request}"))
+        return None if found is None else cast("dict[str, Any]", json.loads(found))
+
+    def _owned(self, run: Callable[..., object], *args: str | int) -> None:
+        with translated():
+            kept = run(keys=[self._root], args=args)
+        if not kept:
+            raise LeaseLost(f"the lease of a lane of {self.destination} is no longer ours")
+
+    def _now(self) -> int | str:
+        return self._now_ms() if self._now_ms else ""
