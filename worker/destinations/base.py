@@ -228,7 +228,7 @@ class Response:
         """The answer as a JSON object. Raises `TryLater` for anything else: a proxy spoke, or a part is missing."""
         try:
             answer = msgspec.json.decode(self.content)
-        except (ValueError, RecursionError):  # msgspec's errors, and Python's for text and nesting that JSON cannot hold
+        except (ValueError, RecursionError):  # also of broken UTF-8, and of endless nesting
             raise TryLater("malformed answer", f"HTTP {self.status} without JSON") from None
         if not isinstance(answer, dict):
             raise TryLater("malformed answer", f"HTTP {self.status} with JSON that is no object")
