@@ -1,4 +1,15 @@
-"""Profile properties of a source event, in the types that a destination declares."""
+"""Profile properties of a source event, in the types that a destination declares.
+
+| type    | takes                                                     | becomes                              |
+|---------|-----------------------------------------------------------|--------------------------------------|
+| STRING  | text of at most 1,000 characters, numbers, booleans       | text, trimmed                        |
+| NUMBER  | finite numbers of 64 bits, and text that is one (`"4e1"`) | the number                           |
+| BOOLEAN | `true` and `false`, also as text in any case              | the boolean                          |
+| DATE    | ISO 8601, with or without a time                          | `YYYY-MM-DD` as written, in any zone |
+
+Nothing is cut or guessed: text that is longer or has control characters beside tabs and line ends, 1 for `true`,
+numbers for a date, objects and lists do not fit.
+"""
 
 import math
 import re
@@ -15,6 +26,16 @@ _MAX_DIGITS: Final = 40
 _NOTHING: Final[Mapping[str, Any]] = {}
 _INT64: Final = range(-(2**63), 2**63)
 """What a change can hold in the form it has in Redis."""
+_LONGEST_TEXT: Final = 1_000
+"""In characters. A thousand profiles go into one request, and a vendor that stores less would refuse the person."""
+_BOOLEANS: Final = {"true": True, "false": False}
+_LARGEST_WRITTEN: Final = 10**_MAX_DIGITS
+_EXACT: Final = 2**53
+"""Below it every whole number in a float is meant."""
+_UNFIT: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+"""Control characters, which many databases refuse, and halves of surrogate pairs, which UTF-8 cannot hold."""
+
+Lost = Callable[[str], None]
 
 
 def at(tree: object, path: Iterable[str]) -> object:
@@ -39,15 +60,22 @@ class PropertyReader:
             for reading in readings
         ]
 
-    def read(self, tree: object) -> dict[str, Property]:
+    def read(self, tree: object, lost: Lost | None = None) -> dict[str, Property]:
+        """The properties that the event has. `lost` is told the name of each that has a value, but none that fits."""
         parents = [_object_at(tree, steps) for steps in self._parents]
         found: dict[str, Property] = {}
+        unfit: list[tuple[str, object]] = []
         for name, convert, places in self._readings:
             for parent, leaf in places:
                 value = parents[parent].get(leaf)
-                if value is not None and (fitting := convert(value)) is not None:
-                    found[name] = fitting
-                    break
+                if value is not None:
+                    if (fitting := convert(value)) is not None:
+                        found[name] = fitting
+                        break
+                    unfit.append((name, value))
+        if unfit and lost is not None:
+            for name in {name for name, value in unfit if name not in found and not _is_blank(value)}:
+                lost(name)
         return found
 
     def _place(self, path: str) -> tuple[int, str]:
@@ -61,13 +89,26 @@ def _object_at(tree: object, steps: tuple[str, ...]) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else _NOTHING
 
 
+def _is_blank(value: object) -> bool:
+    """Text without a character in it states nothing."""
+    return isinstance(value, str) and not value.strip()
+
+
 def _string(value: object) -> str | None:
     if isinstance(value, str):
-        return value.strip() or None
+        text = value.strip()
+        clean = text.isprintable() or not _UNFIT.search(text)
+        return text if text and clean and len(text) <= _LONGEST_TEXT else None
     if isinstance(value, bool):
         return "true" if value else "false"
-    number = _finite(value)
-    return None if number is None else str(number)
+    if isinstance(value, int):
+        return str(value) if -_LARGEST_WRITTEN < value < _LARGEST_WRITTEN else None
+    return _written(value) if isinstance(value, float) and math.isfinite(value) else None
+
+
+def _written(number: float) -> str:
+    """As JSON's other readers write it: a postal code of 94105.0 is 94105."""
+    return str(int(number)) if number.is_integer() and abs(number) < _EXACT else str(number)
 
 
 def _number(value: object) -> int | float | None:
@@ -79,7 +120,7 @@ def _number(value: object) -> int | float | None:
 def _boolean(value: object) -> bool | None:
     if isinstance(value, bool):
         return value
-    return {"true": True, "false": False}.get(value) if isinstance(value, str) else None
+    return _BOOLEANS.get(value.strip().lower()) if isinstance(value, str) else None
 
 
 def _date(value: object) -> str | None:
