@@ -8,9 +8,11 @@ import httpx
 
 from worker.destinations.base import Credential, Response, expect_success
 from worker.errors import NeedsPerson, NotYet, Refused, Throttled, TooLarge, TryLater
+from worker.markup import elements, is_page
 from worker.store.tokens import Grant
 
 UNAUTHORIZED: Final = 401
+FORBIDDEN: Final = 403
 PERMANENT: Final = {
     "invalid_client",
     "invalid_grant",
@@ -20,6 +22,7 @@ PERMANENT: Final = {
 }
 """OAuth errors that another try cannot mend (RFC 6749, section 5.2)."""
 _ADVICE: Final = "the token endpoint refused the credentials; check client_id and client_secret"
+_ASTRAY: Final = "the token endpoint forbids the request; check api_url, and whether a proxy stands in the way"
 
 
 class TokenSource(Protocol):
@@ -96,9 +99,10 @@ class ClientCredentials(httpx.Auth):
 
 def _read(response: Response) -> tuple[str, timedelta]:
     """The token and its life. Raises what the answer orders instead: it concerns all who use the credential."""
-    refusal = response.json_or_empty().get("error")
-    if response.status in {400, UNAUTHORIZED} and (refusal is None or refusal in PERMANENT):
+    if response.status in {400, UNAUTHORIZED} and _is_for_good(response):
         raise NeedsPerson("credentials refused", _ADVICE)
+    if response.status == FORBIDDEN:
+        raise NeedsPerson("forbidden", _ASTRAY)
     try:
         expect_success(response)
         answer = response.json()
@@ -112,6 +116,14 @@ def _read(response: Response) -> tuple[str, timedelta]:
     if not isinstance(token, str) or not token:
         raise _trouble("no access_token in the answer")
     return token, timedelta(seconds=_seconds(answer.get("expires_in")))
+
+
+def _is_for_good(response: Response) -> bool:
+    """Whether it is the credentials: Taboola says so in XML, too. A page with a 400 comes from something in between."""
+    told = response.json_or_empty().get("error") or elements(response.content).get("error")
+    if told is not None:
+        return str(told) in PERMANENT
+    return response.status == UNAUTHORIZED or not is_page(response.content)
 
 
 def _trouble(detail: str, retry_after: float | None = None) -> TryLater:

@@ -98,6 +98,7 @@ def test_credentials_known_to_be_refused_are_not_tried_again() -> None:
         send(Fleet(Grant("refused", reason="invalid_client")))
 
 
+PAGE = "<!DOCTYPE html><html><head><title>400</title></head><body>Bad Request</body></html>"
 XML = "<BadClientCredentialsException><error>invalid_client</error></BadClientCredentialsException>"
 
 
@@ -107,7 +108,13 @@ XML = "<BadClientCredentialsException><error>invalid_client</error></BadClientCr
         (httpx.Response(400, json={"error": "invalid_client"}), NeedsPerson),
         (httpx.Response(401, json={"error": "invalid_client", "error_description": "no"}), NeedsPerson),
         (httpx.Response(400, text=XML), NeedsPerson),
+        (httpx.Response(400, text="<BadClientCredentialsException/>"), NeedsPerson),
+        (httpx.Response(400), NeedsPerson),
         (httpx.Response(400, json={"error": "temporarily_unavailable"}), TryLater),
+        (httpx.Response(400, text=XML.replace("invalid_client", "temporarily_unavailable")), TryLater),
+        (httpx.Response(400, json={"error": {"code": 7}}), TryLater),
+        (httpx.Response(400, text=PAGE), TryLater),
+        (httpx.Response(401, text=PAGE), NeedsPerson),
         (httpx.Response(403, text="<html>"), NeedsPerson),
         (httpx.Response(429, headers={"retry-after": "7"}), Throttled),
         (httpx.Response(500), TryLater),
