@@ -9,7 +9,11 @@ from worker.destinations.base import Entry, FoldedBatch, Receipt
 
 
 def fold(
-    lane: LaneKey, batch_id: str, changes: Sequence[Change], vendor_form: Callable[[Identifier], Identifier]
+    lane: LaneKey,
+    batch_id: str,
+    changes: Sequence[Change],
+    vendor_form: Callable[[Identifier], Identifier],
+    at_ms: int = 0,
 ) -> FoldedBatch:
     """Reduce a batch to the newest change of each identifier, as the vendor tells identifiers apart.
 
@@ -34,7 +38,7 @@ def fold(
             entry = Entry(position, kept, _merged_of(kept, merged))
             (adds if change.entered else removes).append(entry)
     name = changes[order[-1]].audience_name if changes else ""
-    return FoldedBatch(lane, batch_id, tuple(removes), tuple(adds), name)
+    return FoldedBatch(lane, batch_id, tuple(removes), tuple(adds), name, at_ms)
 
 
 def _merged_of(identifiers: Sequence[Identifier], merged: dict[Identifier, dict[str, Property]]) -> dict[str, Property]:

@@ -59,7 +59,8 @@ def flush(lease: Lease, edges: Edges, send: Sender) -> Flushed:
     started = time.monotonic()
     notes = notes_of(lease.lane, edges)
     waiting = _read(lease, edges, notes)
-    batch = fold(lease.lane, lease.batch_id, [each.change for each in waiting], edges.destination.vendor_form)
+    changes = [each.change for each in waiting]
+    batch = fold(lease.lane, lease.batch_id, changes, edges.destination.vendor_form, waiting[-1].stamp)
     receipt = deliver_batch(batch, edges, send, notes)
     settlement = account(waiting, batch, receipt)
     _brake(settlement, lease)

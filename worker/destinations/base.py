@@ -265,6 +265,8 @@ class FoldedBatch:
     removes: tuple[Entry, ...]
     adds: tuple[Entry, ...]
     audience_name: str = ""
+    at_ms: int = 0
+    """When its newest change arrived: the only clock that a destination sees. 0: nobody says."""
 
     @property
     def entries(self) -> tuple[Entry, ...]:
