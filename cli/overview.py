@@ -15,7 +15,7 @@ from worker.store.store import Store
 
 MOST_LANES: Final = 100_000
 """So many lanes of a destination are looked at."""
-BESIDE: Final = ("duplicates", "invalid_unnamed", "expired")
+BESIDE: Final = ("duplicates", "invalid_unnamed", "expired", "erased")
 """What is counted beside the six counters."""
 SOON: Final = timedelta(days=3)
 NONE: Final = Stock()
@@ -106,6 +106,8 @@ def _destination(each: Overview) -> dict[str, Any]:
         "lanes": [_lane(each, lane) for lane in each.status.lanes],
         **{name: each.status.counters.get(name, 0) for name in BESIDE},
         "dead_letters": _dead_letters(each),
+        "left_out": dict(each.status.left_out),
+        "notices": dict(each.status.notices),
     }
 
 

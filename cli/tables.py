@@ -12,6 +12,7 @@ from rich.text import Text
 from cli.durations import write
 from cli.overview import BESIDE, Overview
 from worker.destinations.base import DeadLetterSettings
+from worker.edges import API
 from worker.store.lanes import COUNTERS, Hold, LaneStatus
 
 MOST_ROWS: Final = 20
@@ -23,6 +24,7 @@ WORDS_BESIDE: Final = {
     "duplicates": "duplicates left out",
     "invalid_unnamed": "delivered but called invalid",
     "expired": "dead letters expired",
+    "erased": "erased on request",
 }
 
 
@@ -31,7 +33,9 @@ def draw(overviews: Sequence[Overview], refused: Mapping[str, int], width: int) 
     parts: list[RenderableType] = [_counters(overviews, wide=width >= WIDE)]
     if any(_counted_beside(each) for each in overviews):
         parts.append(Text("".join(_beside(each) for each in overviews if _counted_beside(each))))
+    parts += [_left_out(each) for each in overviews if each.status.left_out]
     parts += [_held(each, each.hold) for each in overviews if each.hold]
+    parts += [_notice(each, subject, words) for each in overviews for subject, words in each.status.notices.items()]
     parts += [_expiring(each, each.kept) for each in overviews if each.kept and each.expiring]
     parts += [_unaccounted(each) for each in overviews if each.status.unaccounted]
     if any(each.status.lanes for each in overviews):
@@ -68,6 +72,18 @@ def _beside(each: Overview) -> str:
 def _counted_beside(each: Overview) -> dict[str, int]:
     counters = each.status.counters
     return {name: counters[name] for name in BESIDE if counters.get(name)}
+
+
+def _left_out(each: Overview) -> Text:
+    counts = sorted(each.status.left_out.items(), key=lambda item: -item[1])
+    return Text(
+        f"{each.name}: of accepted events, left out {', '.join(f'{what} {count:,}' for what, count in counts)}\n"
+    )
+
+
+def _notice(each: Overview, subject: str, words: str) -> Text:
+    about = "" if subject == API else f" {subject}"
+    return Text.assemble((f"{each.name}{about}: ", "bold yellow"), f"{words}\n")
 
 
 def _held(each: Overview, hold: Hold) -> Text:
@@ -138,6 +154,8 @@ def _urgency(lane: LaneStatus) -> tuple[bool, float]:
 
 
 def _audience(lane: LaneStatus) -> str:
+    if lane.lane.is_erasures:
+        return "(persons to be forgotten)"
     shard = f" (shard {lane.lane.shard})" if lane.lane.shard else ""
     return f"{lane.lane.audience}{shard}"
 

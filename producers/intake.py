@@ -13,8 +13,9 @@ from itertools import islice
 from typing import Any, Final, Protocol, TypeVar
 from uuid import uuid4
 
-from producers.routing import Routed, Router
-from producers.segment import MAX_EVENT_BYTES, RawEvent, Reason, Refusal, parse
+from producers.route import Routed
+from producers.routing import LeftOut, Router
+from producers.segment import MAX_EVENT_BYTES, Erasure, RawEvent, Reason, Refusal, parse
 from worker.contract import Change, LaneKey
 from worker.errors import StoreUnavailable
 
@@ -46,12 +47,16 @@ class Store(Protocol):
     def count_refused(self, reasons: Mapping[str, int]) -> None:
         """Add to the counts of what was refused, by reason. Raises `StoreUnavailable` or `StoreFull`."""
 
+    def count_left_out(self, destination: str, reasons: Mapping[str, int]) -> None:
+        """Add to the counts of what a destination does not get of accepted events. Raises as above."""
+
 
 @dataclass(slots=True)
 class Report:
     """What became of source events: `read = accepted + refused`.
 
-    By destination, the changes that were appended, and those whose message id had been appended lately.
+    By destination, the changes that were appended, those whose message id had been appended lately, and what the
+    destination does not get of events that were accepted (by destination and reason).
     """
 
     read: int = 0
@@ -59,6 +64,7 @@ class Report:
     refused: Counter[str] = field(default_factory=Counter)
     changes: Counter[str] = field(default_factory=Counter)
     duplicates: Counter[str] = field(default_factory=Counter)
+    left_out: LeftOut = field(default_factory=Counter)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -127,7 +133,7 @@ class Intake:
         started = None
         for number, event in islice(lines, self._chunk_events):
             now = self._now_ms()
-            outcome = self._read(event, now)
+            outcome = self._read(event, now, chunk.left_out)
             chunk.take(outcome)
             if isinstance(outcome, Refusal):
                 on_refused(number, outcome.reason)
@@ -136,9 +142,15 @@ class Intake:
                 break
         return chunk
 
-    def _read(self, event: RawEvent, received_at: int) -> list[Routed] | Refusal:
-        membership = parse(event, received_at=received_at, max_bytes=self.max_event_bytes)
-        return membership if isinstance(membership, Refusal) else self._router.route(membership)
+    def _read(self, event: RawEvent, received_at: int, left_out: LeftOut) -> list[Routed] | Refusal:
+        found = parse(event, received_at=received_at, max_bytes=self.max_event_bytes)
+        match found:
+            case Refusal():
+                return found
+            case Erasure():
+                return self._router.route_erasure(found, left_out)
+            case _:
+                return self._router.route(found, left_out)
 
     def _append(self, chunk: "_Chunk", report: Report) -> None:
         chunk_id = uuid4().hex
@@ -149,11 +161,15 @@ class Intake:
 
     def _count(self, chunk: "_Chunk", report: Report) -> None:
         """After the changes: who repeats because of a full store should not count a refusal each time."""
+        for destination in {destination for destination, _ in chunk.left_out}:
+            reasons = {reason: count for (whose, reason), count in chunk.left_out.items() if whose == destination}
+            self._persist(partial(self._store.count_left_out, destination, reasons))
         if chunk.refused:
             self._persist(partial(self._store.count_refused, dict(chunk.refused)))
         report.read += chunk.read
         report.accepted += chunk.read - chunk.refused.total()
         report.refused.update(chunk.refused)
+        report.left_out.update(chunk.left_out)
 
     def _persist(self, write: Callable[[], Written]) -> Written:
         for wait in self._waits:
@@ -170,6 +186,7 @@ class _Chunk:
 
     read: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    left_out: LeftOut = field(default_factory=Counter)
     lanes: defaultdict[LaneKey, list[Change]] = field(default_factory=lambda: defaultdict(list))
 
     def take(self, outcome: list[Routed] | Refusal) -> None:

@@ -5,11 +5,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 from worker.auth import ClientCredentials, FixedToken, TokenSource
 from worker.delivery import Client, Gate, Sender, deliver
 from worker.destinations import REGISTRY
-from worker.destinations.base import AudienceFacts, Destination, DestinationSettings, Request, Response
+from worker.destinations.base import (
+    NOTICE,
+    AudienceFacts,
+    Destination,
+    DestinationSettings,
+    Request,
+    Response,
+    api_notice,
+)
 from worker.errors import StoreError
 from worker.store.deadletters import DeadLetters
 from worker.store.erasures import Erasures
@@ -18,6 +27,9 @@ from worker.store.limits import Limits
 from worker.store.store import Store
 
 Send = Callable[[Request], Response]
+
+API: Final = "api"
+"""The subject of what is to be known of the vendor's API itself."""
 
 
 def open_gate() -> None:
@@ -40,6 +52,7 @@ class Edges:
     limits: Limits
     tokens: TokenSource
     client: Client
+    api: "ApiNotice"
     chance: Callable[[], float] = random.random
     may_send: Gate = open_gate
     pause: Callable[[float], object] = time.sleep
@@ -51,9 +64,27 @@ class Edges:
         return Sender(self.client, auth, gate, self._observe)
 
     def _observe(self, headers: Mapping[str, str]) -> None:
-        """What an answer tells of limits; its loss must not cost the answer."""
+        """What an answer tells of limits and of its API's end; its loss must not cost the answer."""
         with suppress(StoreError):
             self.limits.observe(headers)
+            self.api.observe(api_notice(headers))
+
+
+class ApiNotice:
+    """What the vendor says of the end of its API's version, kept for `status`.
+
+    An answer that says nothing takes nothing back, since not all need to say it; the first of a new process does.
+    """
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._kept: str | None = ""
+        """Nothing is known at first: what another process noted may be out of date."""
+
+    def observe(self, words: str | None) -> None:
+        if words != self._kept and (words or not self._kept):
+            self._lanes.keep_notes({f"{NOTICE}{API}": words})
+            self._kept = words
 
 
 def open_edges(
@@ -80,6 +111,7 @@ def open_edges(
         limits=store.limits(credential),
         tokens=store.tokens(credential),
         client=client,
+        api=ApiNotice(store.lanes(settings.name)),
         may_send=may_send,
         pause=pause,
     )

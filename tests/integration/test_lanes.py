@@ -357,3 +357,21 @@ def test_notes_are_kept_and_forgotten(lanes: Lanes) -> None:
     lanes.keep_notes({"list:vip": None, "list:churn": "3"})
 
     assert lanes.notes(["list:vip", "list:churn"]) == {"list:churn": "3"}
+
+
+def test_a_notice_is_shown_until_it_is_taken_back(lanes: Lanes) -> None:
+    lanes.keep_notes({"notice:vip": "its ttl_in_hours is 24", "notice:churn": "?", "list:vip": "1"})
+    lanes.keep_notes({"notice:churn": None})
+
+    assert lanes.status(10).notices == {"vip": "its ttl_in_hours is 24"}
+    assert lanes.notes(["notice:vip", "notice:churn", "list:vip"]) == {
+        "notice:vip": "its ttl_in_hours is 24",
+        "list:vip": "1",
+    }
+
+
+def test_what_is_left_out_is_counted_by_reason(lanes: Lanes) -> None:
+    lanes.count_left_out({"consent": 2})
+    lanes.count_left_out({"consent": 1, "property plan": 1})
+
+    assert lanes.status(10).left_out == {"consent": 3, "property plan": 1}

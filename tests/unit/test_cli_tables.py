@@ -29,10 +29,13 @@ def overview(
     credential_hold: Hold | None = None,
     dead_letters: Stock = NONE,
     kept: DeadLetterSettings | None = None,
+    notices: dict[str, str] | None = None,
+    left_out: dict[str, int] | None = None,
     **counters: int,
 ) -> Overview:
     oldest = min((each.oldest_ms for each in lanes if each.oldest_ms is not None), default=None)
-    status = DestinationStatus(NOW, dict.fromkeys(COUNTERS, 0) | counters, hold, oldest, lanes)
+    counted = dict.fromkeys(COUNTERS, 0) | counters
+    status = DestinationStatus(NOW, counted, hold, oldest, lanes, notices or {}, left_out or {})
     return Overview(name, kind, status, credential_hold, dead_letters, kept)
 
 
@@ -43,7 +46,16 @@ def drawn(*overviews: Overview, refused: dict[str, int] | None = None, width: in
 
 
 def test_a_destination_has_exactly_the_fields_that_were_promised() -> None:
-    found = as_json([overview(lane("vip", waiting=2, age_ms=1500), accepted=5, delivered=3, waiting=2)], {"json": 1})
+    shop = overview(
+        lane("vip", waiting=2, age_ms=1500),
+        notices={"vip": "the audience has another ttl_in_hours"},
+        left_out={"consent": 2},
+        accepted=5,
+        delivered=3,
+        waiting=2,
+    )
+
+    found = as_json([shop], {"json": 1})
 
     assert found == {
         "destinations": [
@@ -65,7 +77,10 @@ def test_a_destination_has_exactly_the_fields_that_were_promised() -> None:
                 "duplicates": 0,
                 "invalid_unnamed": 0,
                 "expired": 0,
+                "erased": 0,
                 "dead_letters": {"count": 0, "oldest": None, "expiring": 0},
+                "left_out": {"consent": 2},
+                "notices": {"vip": "the audience has another ttl_in_hours"},
             },
         ],
         "refused": {"json": 1},
@@ -205,3 +220,22 @@ def test_what_was_refused_is_shown_by_reason_the_most_frequent_first() -> None:
 
 def test_a_name_is_shown_as_it_is_also_when_it_looks_like_markup() -> None:
     assert "[bold]vip[/bold]" in drawn(overview(lane("[bold]vip[/bold]")))
+
+
+def test_what_a_destination_does_not_get_is_shown_the_most_frequent_first() -> None:
+    text = drawn(overview(left_out={"property plan": 2, "consent": 1_200}))
+
+    assert "shop: of accepted events, left out consent 1,200, property plan 2" in text
+
+
+def test_what_somebody_should_know_is_shown_with_its_subject() -> None:
+    text = drawn(overview(notices={"api": "this version ends on 2027-01-27", "vip": "its ttl_in_hours is 24"}))
+
+    assert "shop: this version ends on 2027-01-27" in text
+    assert "shop vip: its ttl_in_hours is 24" in text
+
+
+def test_the_lane_of_those_to_be_forgotten_is_called_so() -> None:
+    waiting = LaneStatus(LaneKey.erasures("shop"), 2, NOW - 1000, None, leased=False)
+
+    assert "(persons to be forgotten)" in drawn(overview(waiting))

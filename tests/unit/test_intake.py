@@ -51,7 +51,9 @@ class Memory(Store):
 
     def lane(self, destination: str, audience: str) -> list[str]:
         """The ids of the messages in a lane, in order."""
-        key = LaneKey(destination, audience)
+        return self.lane_of(LaneKey(destination, audience))
+
+    def lane_of(self, key: LaneKey) -> list[str]:
         return [change.message_id for lane, changes, _ in self.appended if lane == key for change in changes]
 
     def _fail(self) -> None:
@@ -292,3 +294,33 @@ def test_counting_refusals_is_repeated_like_an_append() -> None:
 
     assert store.refused == {"json": 1}
     assert len(pauses.seconds) == 1
+
+
+# ── What single destinations do not get, and erasures ────────────────────────────────────────────
+
+
+def test_what_single_destinations_do_not_get_is_counted_once_the_changes_are_stored() -> None:
+    store = Memory(faults=[StoreUnavailable("away")])
+    device_alone = {"audience_key": "vip", "ios_id": "d-1"}
+
+    report = intake(store).accept_many([event(1), event(2, properties=device_alone), event(3, properties=device_alone)])
+
+    assert store.left_out == {("criteo", "identifier"): 2}
+    assert report.left_out == {("criteo", "identifier"): 2}
+    assert (report.read, report.accepted, report.refused) == (3, 3, {})
+
+
+def test_a_request_to_forget_waits_in_the_lane_of_those() -> None:
+    store = Memory()
+    delete = json.dumps({"type": "delete", "messageId": "d", "userId": "u", "traits": {"email": "jane@example.com"}})
+
+    report = intake(store).accept_many([delete])
+
+    assert store.lane_of(LaneKey.erasures("criteo")) == store.lane_of(LaneKey.erasures("taboola")) == ["d"]
+    assert report.accepted == 1
+
+
+def test_a_request_to_forget_that_reaches_nobody_is_refused() -> None:
+    report = intake(Memory()).accept_many([json.dumps({"type": "delete", "userId": "u"})])
+
+    assert report.refused == {"identifier": 1}

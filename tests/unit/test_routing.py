@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from producers.properties import PropertyReader
 from producers.routing import Routed, Router
-from producers.segment import Membership, Refusal, parse
+from producers.segment import Erasure, Membership, Refusal, parse
 from worker.contract import STAMP_DIGITS, Change, Identifier, LaneKey, decode, encode
 from worker.destinations.base import DestinationSettings, PropertyReading
 from worker.destinations.criteo import CriteoSettings
@@ -349,6 +349,7 @@ def test_every_change_can_be_written_to_a_lane_and_read_again(parts: dict[str, A
     event = {"type": "track", "event": "Audience Exited", "context": {"personas": parts.pop("personas")}, **parts}
     found = parse(json.dumps(event), received_at=1_000)
 
+    assert not isinstance(found, Erasure)
     routed = ROUTER.route(found) if isinstance(found, Membership) else found
 
     if isinstance(routed, Refusal):
