@@ -33,7 +33,7 @@ from sandbox.ratelimit import RateWindow
 from sandbox.stackadapt_access import Advertisers, StackAdaptSwitches
 from sandbox.stackadapt_mutations import Mutations
 from sandbox.stackadapt_queries import Queries
-from sandbox.stackadapt_store import ProfileStore
+from sandbox.stackadapt_store import Profile, ProfileStore
 
 __all__ = ["StackAdaptSandbox", "StackAdaptSwitches"]
 
@@ -62,6 +62,12 @@ class StackAdaptSandbox(Vendor):
         super().__init__([Route("graphql", "POST", "/graphql", self._graphql)], clock=clock, sleep=sleep)
         self.switches = switches or StackAdaptSwitches()
         self._forget()
+
+    def profiles(self, advertiser: str) -> dict[str, Profile]:
+        """What is kept of people, by email."""
+        with self._lock:
+            self._store.apply_due()
+            return dict(self._store.profiles.get(advertiser, {}))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         self.tokens.adopt(bearer(Request(environ)) or "")  # before a fault revokes the tokens known so far
