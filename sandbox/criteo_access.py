@@ -1,62 +1,19 @@
 """Who may call Criteo, which version, and how often."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Final, Literal
+from typing import Final
 
 from werkzeug import Request, Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from sandbox.base import Clock, Refusal, Route, Sleep, Vendor, bearer, json_answer
-from sandbox.criteo_identifiers import IdentifierType
 from sandbox.criteo_messages import envelope, refusal
-from sandbox.ratelimit import RateWindow, WindowKind
+from sandbox.criteo_switches import CriteoSwitches, Right
+from sandbox.ratelimit import RateWindow
 
 EXAMPLE_ADVERTISER: Final = "4711"
-
-Right = Literal["read", "manage"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CriteoSwitches:
-    """What may differ from one app to the next, and what Criteo leaves open, each with its likely value."""
-
-    refused_clients: frozenset[str] = frozenset()
-    """Client ids whose token requests fail."""
-    invalid_client_status: Literal[400, 401] = 401
-    token_seconds: int = 900
-    accept_unknown_tokens: bool = False
-    """Whether a token that was not issued here is taken."""
-    advertisers: frozenset[str] | None = None
-    """Those that consented; None: every one."""
-    rights: frozenset[Right] = frozenset({"read", "manage"})
-    """The app's rights in the domain of audiences."""
-    versions: frozenset[str] = frozenset({"2026-01", "2026-07", "2027-01"})
-    decommissioned: frozenset[str] = frozenset({"2023-10", "2024-07", "2025-01", "2025-04", "2025-07", "2025-10"})
-    sunsets: tuple[tuple[str, float], ...] = (("2026-01", 1_801_008_000.0),)
-    """Versions in their deprecation window with the time of their end, announced in headers (2027-01-27)."""
-    legacy_path: bool = False
-    """Whether `/{version}/audiences/{id}/contactlist` still answers."""
-    rate_limit: int | None = 250
-    """Calls a minute of one client id; None: as many as it likes."""
-    rate_window: WindowKind = "fixed"
-    token_calls_counted: bool = False
-    rate_limit_body: Literal["problem", "empty"] = "problem"
-    bulk_failures: Literal["warnings", "errors", "status_400"] = "warnings"
-    """Where failed items of create, update and delete are told; status 400 only when all items failed."""
-    too_many_identifiers: Literal["validation", "too_large"] = "validation"
-    """Whether too long an amendment is a 400 with a problem, or a 413 without a body."""
-    max_body_bytes: int | None = None
-    refuse_empty: bool = True
-    refuse_all_invalid: bool = False
-    sample_size: int = 10
-    default_identifier_type: IdentifierType | None = "email"
-    """What an amendment without a type means; None: it is refused."""
-    statistics_delay_seconds: float = 0.0
-    """How long after an amendment statistics know of it."""
-    matched_share: float = 0.5
-    match_rate_scale: Literal[1, 100] = 100
+_PAGE: Final = "<!doctype html><title>Sorry</title><h1>Not now</h1>"
 
 
 class CriteoAccess(Vendor):
@@ -107,17 +64,26 @@ class CriteoAccess(Vendor):
         return refusal(request, error.code or 404, code, f"{request.method} {request.path} does not exist").response
 
     def _finish(self, request: Request, response: Response) -> None:
-        """Rate-limits page: every answer tells the limit. Versioning policy: a version's end is announced."""
-        limit = self.switches.rate_limit
-        if limit is not None:
-            window = self._window(self.tokens.client_of(bearer(request) or ""))
+        """Versioning policy: a version's end is announced."""
+        self._tell_limit(request, response)
+        ends_at = dict(self.switches.sunsets).get(request.path.split("/")[1])
+        if ends_at is not None and self.switches.sunset_headers in {"both", "deprecation"}:
+            response.headers["Deprecation"] = "true"
+        if ends_at is not None and self.switches.sunset_headers in {"both", "sunset"}:
+            response.headers["Sunset"] = formatdate(ends_at, usegmt=True)
+
+    def _tell_limit(self, request: Request, response: Response) -> None:
+        """Rate-limits page: every answer tells the limit; no Retry-After is documented."""
+        limit, refused = self.switches.rate_limit, response.status_code == 429  # noqa: PLR2004 - Too Many Requests
+        if limit is None:
+            return
+        window = self._window(self.tokens.client_of(bearer(request) or ""))
+        if self.switches.rate_headers == "always" or (refused and self.switches.rate_headers == "refused"):
             response.headers["x-ratelimit-limit"] = str(limit)
             response.headers["x-ratelimit-remaining"] = str(window.remaining(limit))
             response.headers["x-ratelimit-reset"] = str(window.resets_at())
-        ends_at = dict(self.switches.sunsets).get(request.path.split("/")[1])
-        if ends_at is not None:
-            response.headers["Deprecation"] = "true"
-            response.headers["Sunset"] = formatdate(ends_at, usegmt=True)
+        if refused and self.switches.retry_after:
+            response.headers["Retry-After"] = str(max(0, window.resets_at() - int(self._clock())))
 
     def _token(self, request: Request) -> Response:
         """OAuth client credentials in a form; errors in OAuth's own shape, not in the envelope."""
@@ -144,9 +110,16 @@ class CriteoAccess(Vendor):
 
     def _check_version(self, request: Request, version: str) -> None:
         if version in self.switches.decommissioned:
-            raise refusal(request, 410, "version-decommissioned", f"Version {version} has ended")
+            if self.switches.fall_forward:
+                return
+            raise self._gone(request, version)
         if version not in self.switches.versions:
             raise refusal(request, 404, "not-found", f"{request.path} does not exist")
+
+    def _gone(self, request: Request, version: str) -> Refusal:
+        if self.switches.gone_body == "problem":
+            return refusal(request, 410, "version-decommissioned", f"Version {version} has ended")
+        return Refusal(Response(_PAGE if self.switches.gone_body == "html" else None, 410, mimetype="text/html"))
 
     def _check_token(self, request: Request) -> None:
         token = bearer(request)
@@ -159,13 +132,19 @@ class CriteoAccess(Vendor):
         raise refusal(request, 401, code, f"The token is {standing}", type_="authorization")
 
     def _take_call(self, request: Request, client: str) -> None:
-        """Rate-limits page: a call over the limit is not executed; no Retry-After is documented."""
+        """Rate-limits page: a call over the limit is not executed."""
         limit = self.switches.rate_limit
         if limit is None or self._window(client).take(limit):
             return
-        if self.switches.rate_limit_body == "empty":
-            raise Refusal(Response(status=429))
-        raise refusal(request, 429, "too-many-requests", f"More than {limit} calls a minute", type_="quota")
+        match self.switches.rate_limit_body:
+            case "problem":
+                raise refusal(request, 429, "too-many-requests", f"More than {limit} calls a minute", type_="quota")
+            case "object":
+                raise Refusal(json_answer({}, 429))
+            case "html":
+                raise Refusal(Response(_PAGE, 429, mimetype="text/html"))
+            case "empty":
+                raise Refusal(Response(status=429))
 
     def _window(self, client: str) -> RateWindow:
         return self._windows.setdefault(client, RateWindow(self._clock, self.switches.rate_window))

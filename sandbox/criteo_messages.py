@@ -10,12 +10,14 @@ import msgspec
 from werkzeug import Request
 
 from sandbox.base import Refusal, json_answer
-from sandbox.criteo_identifiers import IdentifierType
+from sandbox.criteo_switches import IdentifierType
 
 SegmentType = Literal[
     "Unknown", "InMarket", "Prospecting", "ContactList", "Location", "Behavioral", "Retargeting", "Lookalike"
 ]
-ProblemType = Literal["access-control", "authentication", "authorization", "availability", "quota", "validation"]
+ProblemType = Literal[
+    "access-control", "authentication", "authorization", "availability", "deprecation", "quota", "validation"
+]
 Problem = dict[str, Any]
 TITLES: Final = {
     "audience-invalid": "Audience is invalid",
@@ -34,14 +36,15 @@ class Segment:
     type: SegmentType
     created_at: float
     updated_at: float
-    read_only: bool = False
     members: dict[str, None] = field(default_factory=dict)
+    identifier_type: IdentifierType | None = None
+    """That of the first amendment."""
     amended: bool = False
     counted_members: int | None = None
     """What statistics show: the number of members when they were last counted; None before the first time."""
 
 
-def segment_json(segment: Segment) -> dict[str, Any]:
+def segment_json(segment: Segment, *, read_only: bool) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         "advertiserId": segment.advertiser,
         "name": segment.name,
@@ -51,7 +54,7 @@ def segment_json(segment: Segment) -> dict[str, Any]:
         "updatedAt": iso_milliseconds(segment.updated_at),
     }
     if segment.type == "ContactList":
-        attributes["contactList"] = {"isReadOnly": segment.read_only}
+        attributes["contactList"] = {"isReadOnly": read_only}
     return {"id": str(segment.id), "type": "AudienceSegment", "attributes": attributes}
 
 

@@ -14,6 +14,8 @@ SEGMENTS = "/2026-07/marketing-solutions/audience-segments"
 NOON = 1_795_262_400.0
 SHA256 = "b4c9a289323b21a01c3e940f150eb9b8c542587f1abfd8f0e1cc1ffc5e475514"
 MD5 = "b58996c504c5638798eb6b511e6f49af"
+UUID = "3f097372-f01e-4b64-984c-395ae5828ee6"
+BARE_UUID = UUID.replace("-", "")
 
 
 class Caller:
@@ -147,6 +149,33 @@ def test_a_version_near_its_end_says_so() -> None:
     assert "Sunset" not in stable.headers
 
 
+@pytest.mark.parametrize(
+    ("sunset_headers", "names"),
+    [("both", {"Deprecation", "Sunset"}), ("deprecation", {"Deprecation"}), ("sunset", {"Sunset"}), ("none", set())],
+)
+def test_which_headers_announce_the_end_of_a_version_can_be_switched(sunset_headers: str, names: set[str]) -> None:
+    ending = caller(sunset_headers=sunset_headers).ask("GET", "/2026-01/advertisers/me")
+
+    assert {"Deprecation", "Sunset"} & set(ending.headers.keys()) == names
+
+
+def test_a_version_that_has_ended_may_fall_forward() -> None:
+    somebody = caller(fall_forward=True)
+
+    assert somebody.ask("GET", "/2025-10/advertisers/me").status_code == 200
+    assert somebody.ask("GET", "/2031-01/advertisers/me").status_code == 404
+
+
+@pytest.mark.parametrize(("body", "mimetype"), [("problem", "application/json"), ("html", "text/html")])
+def test_the_body_of_a_410_can_be_switched(body: str, mimetype: str) -> None:
+    gone = caller(gone_body=body).ask("GET", "/2025-10/advertisers/me")
+    empty = caller(gone_body="empty").ask("GET", "/2025-10/advertisers/me")
+
+    assert (gone.status_code, gone.mimetype) == (410, mimetype)
+    assert gone.data
+    assert (empty.status_code, empty.data) == (410, b"")
+
+
 def test_the_legacy_path_answers_only_when_switched_on() -> None:
     for switched_on, status in ((False, 404), (True, 200)):
         somebody = caller(legacy_path=switched_on)
@@ -205,10 +234,29 @@ def test_tokens_count_only_when_switched_on() -> None:
     assert caller(rate_limit=1, token_calls_counted=True).search().status_code == 429
 
 
-def test_the_body_of_a_429_may_be_empty() -> None:
-    response = caller(rate_limit=0, rate_limit_body="empty").search()
+@pytest.mark.parametrize(("body", "begins"), [("empty", b""), ("object", b"{}"), ("html", b"<"), ("problem", b'{"er')])
+def test_the_body_of_a_429_can_be_switched(body: str, begins: bytes) -> None:
+    response = caller(rate_limit=0, rate_limit_body=body).search()
 
-    assert (response.status_code, response.data) == (429, b"")
+    assert response.status_code == 429
+    assert response.data[:4].startswith(begins)
+    assert bool(response.data) is bool(begins)
+
+
+@pytest.mark.parametrize(("rate_headers", "told"), [("always", [1, 1]), ("refused", [0, 1]), ("never", [0, 0])])
+def test_which_answers_tell_the_limit_can_be_switched(rate_headers: str, told: list[int]) -> None:
+    somebody = caller(rate_limit=1, rate_headers=rate_headers)
+    answers = [somebody.search() for _ in range(2)]
+
+    assert [each.status_code for each in answers] == [200, 429]
+    assert ["x-ratelimit-reset" in each.headers for each in answers] == told
+
+
+def test_a_429_may_tell_how_long_to_wait() -> None:
+    somebody = caller(rate_limit=0, retry_after=True, rate_headers="never")
+    somebody.now = NOON + 20
+
+    assert somebody.search().headers["Retry-After"] == "40"
 
 
 def test_every_answer_tells_the_limit() -> None:
@@ -298,6 +346,56 @@ def test_failures_of_a_bulk_call_stand_where_the_switch_says() -> None:
     assert (errors.status_code, first_error(errors)["code"]) == (200, "name-must-be-unique")
     assert (partly.status_code, first_error(partly)["code"]) == (200, "name-must-be-unique")
     assert (wholly.status_code, first_error(wholly)["code"]) == (400, "name-must-not-be-empty")
+
+
+def test_a_failed_item_may_be_a_409_or_not_be_told_at_all() -> None:
+    conflict = caller(bulk_failures="status_409").create(" ")
+    silent = caller(bulk_failures="silent").create(" ")
+
+    assert (conflict.status_code, first_error(conflict)["code"]) == (409, "name-must-not-be-empty")
+    assert json(silent) == {"data": [], "errors": [], "warnings": []}
+
+
+def test_what_data_is_when_nothing_was_done_can_be_switched() -> None:
+    null, missing = caller(nothing_done="null").create(" "), caller(nothing_done="missing").create(" ")
+
+    assert json(null)["data"] is None
+    assert set(json(missing)) == {"errors", "warnings"}
+
+
+def test_a_creation_may_go_untold() -> None:
+    somebody = caller(creations_told=False)
+
+    assert json(somebody.create("vip"))["data"] == []
+    assert [segment["attributes"]["name"] for segment in json(somebody.search())["data"]] == ["vip"]
+
+
+def test_how_many_segments_there_may_be_can_be_switched() -> None:
+    few_at_once, few = caller(max_segments_a_call=1), caller(max_segments=1)
+
+    assert few_at_once.create("a", "b").status_code == 400
+    assert few_at_once.create("a").status_code == 200
+    answer = json(few.create("a", "b"))
+    assert [segment["attributes"]["name"] for segment in answer["data"]] == ["a"]
+    assert answer["warnings"][0]["type"] == "quota"
+    assert json(few.create("c", advertiser="4712"))["data"]
+
+
+def test_a_name_may_have_a_longest_length() -> None:
+    answer = json(caller(max_name_length=3).create("vip", "vips"))
+
+    assert [segment["attributes"]["name"] for segment in answer["data"]] == ["vip"]
+    assert answer["warnings"][0]["code"] == "invalid-range"
+
+
+def test_successes_may_warn_of_a_deprecation() -> None:
+    somebody = caller(deprecation_warnings=True)
+    created = json(somebody.create("vip"))
+    amended = json(somebody.amend(created["data"][0]["id"], "add", "a@example.com"))
+    found = json(somebody.search())
+
+    assert {each["warnings"][0]["type"] for each in (created, amended, found)} == {"deprecation"}
+    assert created["errors"] == amended["errors"] == found["errors"] == []
 
 
 def test_a_segment_is_of_exactly_one_kind() -> None:
@@ -395,18 +493,61 @@ def test_an_amendment_is_answered_with_counts_and_an_integer_id(somebody: Caller
             ["x@y.tld", " X@y.tld ", MD5, SHA256, SHA256.upper()],
             ["", "x", "x@y", "@y.tld", MD5[1:], "a b@y.tld"],
         ),
-        ("madid", ["3f097372-f01e-4b64-984c-395ae5828ee6"], ["3f097372f01e4b64984c395ae5828ee6"]),
-        ("phoneNumber", ["33140402290", SHA256], ["+33140402290", "1234567890123456"]),
-        ("identityLink", ["opaque"], ["", "two words"]),
+        ("madid", [UUID, UUID.upper(), f" {UUID}"], [BARE_UUID, "", "device-1"]),
+        ("phoneNumber", ["33140402290", SHA256], ["+33140402290", "33 140402290", MD5, "1234567890123456"]),
+        ("identityLink", ["Opaque"], ["", "two words"]),
+        ("gum", ["Opaque"], ["", "two words"]),
     ],
 )
 def test_identifiers_are_valid_by_their_shape(
     somebody: Caller, list_id: str, kind: str, valid: list[str], invalid: list[str]
 ) -> None:
-    attributes = json(somebody.amend(list_id, "add", *valid, *invalid, identifierType=kind))["data"]["attributes"]
+    answer = somebody.amend(list_id, "add", *valid, *invalid, identifierType=kind, gumCallerId=7)
+    attributes = json(answer)["data"]["attributes"]
 
     assert attributes["nbValidIdentifiers"] == len(valid)
     assert attributes["sampleInvalidIdentifiers"] == invalid
+
+
+@pytest.mark.parametrize(
+    ("kind", "identifiers", "held"),
+    [
+        ("email", ["A@Example.com ", MD5.upper()], {"a@example.com", MD5}),
+        ("madid", [UUID, UUID.upper()], {UUID}),
+        ("phoneNumber", ["33140402290", SHA256.upper()], {"33140402290", SHA256}),
+        ("identityLink", ["XY1000aa", "xy1000aa", " XY1000aa"], {"XY1000aa", "xy1000aa"}),
+        ("gum", ["k-AbC", "k-abc"], {"k-AbC", "k-abc"}),
+    ],
+)
+def test_a_list_holds_each_identifier_once(
+    somebody: Caller, list_id: str, kind: str, identifiers: list[str], held: set[str]
+) -> None:
+    somebody.amend(list_id, "add", *identifiers, identifierType=kind, gumCallerId=7)
+
+    assert set(somebody.sandbox.members()["vip"]) == held
+
+    somebody.amend(list_id, "remove", *identifiers, identifierType=kind, gumCallerId=7)
+
+    assert somebody.sandbox.members()["vip"] == {}
+
+
+@pytest.mark.parametrize(
+    ("switches", "kind", "invalid"),
+    [
+        ({}, "madid", [BARE_UUID]),
+        ({"bare_madids": True}, "madid", []),
+        ({"upper_case_madids": False}, "madid", [UUID.upper(), BARE_UUID]),
+        ({}, "email", []),
+        ({"upper_case_hashes": False}, "email", [SHA256.upper()]),
+    ],
+)
+def test_which_spellings_are_valid_can_be_switched(switches: dict[str, bool], kind: str, invalid: list[str]) -> None:
+    somebody = caller(**switches)
+    list_id = somebody.sandbox.add_segment("4711", "vip")
+    spellings = {"madid": (UUID, UUID.upper(), BARE_UUID), "email": (SHA256, SHA256.upper(), "A@example.com")}
+    answer = json(somebody.amend(list_id, "add", *spellings[kind], identifierType=kind))
+
+    assert answer["data"]["attributes"]["sampleInvalidIdentifiers"] == invalid
 
 
 def test_at_most_ten_invalid_identifiers_are_named(somebody: Caller, list_id: str) -> None:
@@ -414,6 +555,35 @@ def test_at_most_ten_invalid_identifiers_are_named(somebody: Caller, list_id: st
 
     assert attributes["nbInvalidIdentifiers"] == 12
     assert attributes["sampleInvalidIdentifiers"] == [f"bad {n}" for n in range(10)]
+
+
+def test_the_sample_may_be_null() -> None:
+    somebody = caller(sample_size=None)
+    list_id = somebody.sandbox.add_segment("4711", "vip")
+    attributes = json(somebody.amend(list_id, "add", "bad"))["data"]["attributes"]
+
+    assert (attributes["nbInvalidIdentifiers"], attributes["sampleInvalidIdentifiers"]) == (1, None)
+
+
+def test_whether_a_list_takes_several_types_can_be_switched() -> None:
+    for one_type, status in ((False, 200), (True, 400)):
+        somebody = caller(one_type_a_list=one_type)
+        list_id = somebody.sandbox.add_segment("4711", "vip")
+        somebody.amend(list_id, "add", "a@example.com")
+
+        assert somebody.amend(list_id, "add", UUID, identifierType="madid").status_code == status
+        assert somebody.amend(list_id, "add", "b@example.com").status_code == 200
+
+
+def test_a_list_may_be_full() -> None:
+    somebody = caller(max_members=2)
+    list_id = somebody.sandbox.add_segment("4711", "vip")
+    somebody.amend(list_id, "add", "a@example.com", "b@example.com")
+    full = somebody.amend(list_id, "add", "a@example.com", "c@example.com")
+
+    assert (full.status_code, first_error(full)["type"]) == (400, "quota")
+    assert somebody.amend(list_id, "add", "a@example.com").status_code == 200
+    assert somebody.amend(list_id, "remove", "a@example.com", "d@example.com").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -463,13 +633,16 @@ def test_a_body_that_is_not_json_is_refused(somebody: Caller, list_id: str) -> N
 def test_more_than_50_000_identifiers_are_too_many() -> None:
     identifiers = [f"u{number}@example.com" for number in range(50_001)]
     strict, large = caller(), caller(too_many_identifiers="too_large")
+    told = caller(too_many_identifiers="too_large_problem")
 
     refused = strict.amend(strict.sandbox.add_segment("1", "vip"), "add", *identifiers)
     too_large = large.amend(large.sandbox.add_segment("1", "vip"), "add", *identifiers)
+    told_so = told.amend(told.sandbox.add_segment("1", "vip"), "add", *identifiers)
     accepted = strict.amend(strict.sandbox.add_segment("1", "full"), "add", *identifiers[1:])
 
     assert (refused.status_code, first_error(refused)["type"]) == (400, "validation")
     assert (too_large.status_code, too_large.data) == (413, b"")
+    assert (told_so.status_code, first_error(told_so)["code"]) == (413, "invalid-range")
     assert accepted.status_code == 200
     assert strict.sandbox.members()["vip"] == {}
 
@@ -480,14 +653,65 @@ def test_a_body_over_the_switch_is_a_413() -> None:
     assert somebody.create("x" * 100).status_code == 413
 
 
-def test_lists_that_cannot_be_amended() -> None:
-    somebody = caller()
+def refused_lists(**switches: Any) -> list[TestResponse]:
+    """Adding to a list that there is not, that cannot be, of another type, read-only, and another's."""
+    somebody = caller(advertisers=frozenset({"1"}), read_only=frozenset({"read-only"}), **switches)
     lookalike = somebody.sandbox.add_segment("1", "b", type_="Lookalike")
-    read_only = somebody.sandbox.add_segment("1", "c", read_only=True)
-    answers = [somebody.amend(each, "add", "a@example.com") for each in ("999", "x", lookalike, read_only)]
+    read_only = somebody.sandbox.add_segment("1", "read-only")
+    foreign = somebody.sandbox.add_segment("2", "theirs")
+    answers = [somebody.amend(each, "add", "a@example.com") for each in ("999", "x", lookalike, read_only, foreign)]
+    assert not any(somebody.sandbox.members().values())
+    return answers
 
-    assert [each.status_code for each in answers] == [404, 404, 400, 400]
+
+def test_lists_that_cannot_be_amended() -> None:
+    answers = refused_lists()
+
+    assert [each.status_code for each in answers] == [404, 404, 400, 400, 403]
     assert {first_error(each)["code"] for each in answers} == {"audience-invalid"}
+    assert {first_error(each)["type"] for each in answers} == {"validation"}
+
+
+def test_how_lists_are_refused_can_be_switched() -> None:
+    answers = refused_lists(
+        unknown_list=403,
+        wrong_type=404,
+        read_only_list=200,
+        foreign_list=404,
+        list_code="segment-not-found",
+        list_problem="authorization",
+    )
+
+    assert [each.status_code for each in answers] == [403, 403, 404, 200, 404]
+    assert {first_error(each)["code"] for each in answers} == {"segment-not-found"}
+    assert {first_error(each)["type"] for each in answers} == {"authorization"}
+
+
+def test_a_search_tells_which_lists_are_read_only() -> None:
+    somebody = caller(read_only=frozenset({"a"}))
+    somebody.create("a", "b")
+    told = [segment["attributes"]["contactList"] for segment in json(somebody.search())["data"]]
+
+    assert told == [{"isReadOnly": True}, {"isReadOnly": False}]
+
+
+def test_a_read_only_list_is_not_emptied_either() -> None:
+    somebody = caller()
+    list_id = somebody.sandbox.add_segment("4711", "vip")
+    somebody.amend(list_id, "add", "a@example.com")
+    somebody.sandbox.switches = CriteoSwitches(read_only=frozenset({"vip"}))
+    response = somebody.ask("DELETE", f"{SEGMENTS}/{list_id}/contact-list", content_type="application/json")
+
+    assert response.status_code == 400
+    assert somebody.sandbox.members() == {"vip": {"a@example.com": True}}
+
+
+def test_an_unknown_id_may_be_taken_for_a_list() -> None:
+    somebody = caller(accept_unknown_lists=True)
+    somebody.amend("4242", "add", "a@example.com")
+
+    assert somebody.sandbox.members() == {"4242": {"a@example.com": True}}
+    assert somebody.amend("x", "add", "a@example.com").status_code == 404
 
 
 def test_refusing_all_invalid_and_taking_none_can_be_switched() -> None:
@@ -507,20 +731,44 @@ def test_a_list_can_be_emptied_and_stays(somebody: Caller, list_id: str) -> None
     assert somebody.sandbox.members() == {"vip": {}}
 
 
+def statistics_of(somebody: Caller, list_id: str) -> Any:
+    return json(somebody.ask("GET", f"{SEGMENTS}/{list_id}/contact-list/statistics"))["data"]["attributes"]
+
+
 def test_statistics_are_null_until_an_amendment_was_processed() -> None:
     somebody = caller(statistics_delay_seconds=60)
     list_id = somebody.sandbox.add_segment("1", "vip")
 
-    def statistics() -> Any:
-        return json(somebody.ask("GET", f"{SEGMENTS}/{list_id}/contact-list/statistics"))["data"]["attributes"]
-
     somebody.amend(list_id, "add", "a@example.com", "b@example.com")
 
-    assert statistics() == {"numberOfIdentifiers": None, "numberOfMatches": None, "matchRate": None}
+    assert statistics_of(somebody, list_id) == dict.fromkeys(("numberOfIdentifiers", "numberOfMatches", "matchRate"))
 
     somebody.now += 60
 
-    assert statistics() == {"numberOfIdentifiers": 2, "numberOfMatches": 1, "matchRate": 50.0}
+    assert statistics_of(somebody, list_id) == {"numberOfIdentifiers": 2, "numberOfMatches": 1, "matchRate": 50.0}
+
+
+def test_statistics_may_wait_for_the_next_run() -> None:
+    """At 0 and 12 o'clock, and some five hours until they show (as Criteo's sister APIs)."""
+    somebody = caller(statistics_run_seconds=43_200, statistics_delay_seconds=5 * 3600, token_seconds=86_400)
+    somebody.now = NOON + 60
+    list_id = somebody.sandbox.add_segment("1", "vip")
+    somebody.amend(list_id, "add", "a@example.com")
+    somebody.now = NOON + 17 * 3600 - 1
+
+    assert statistics_of(somebody, list_id)["numberOfIdentifiers"] is None
+
+    somebody.now += 1
+
+    assert statistics_of(somebody, list_id)["numberOfIdentifiers"] == 1
+
+
+def test_statistics_may_be_null_or_on_another_scale() -> None:
+    somebody = caller(match_rate_scale=1, statistics_told=frozenset({"numberOfIdentifiers", "matchRate"}))
+    list_id = somebody.sandbox.add_segment("1", "vip")
+    somebody.amend(list_id, "add", "a@example.com", "b@example.com")
+
+    assert statistics_of(somebody, list_id) == {"numberOfIdentifiers": 2, "numberOfMatches": None, "matchRate": 0.5}
 
 
 def test_a_large_amendment_is_quick(somebody: Caller, list_id: str) -> None:
