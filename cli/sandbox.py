@@ -13,6 +13,8 @@ from sandbox.server import Server
 from worker.errors import RelayError
 
 API_PATHS: Final = {"criteo": "/criteo", "taboola": "/taboola", "stackadapt": "/stackadapt/graphql"}
+RECEIVER_PATH: Final = "/http/members"
+"""What stands in for a receiver of one's own; it knows the default form of requests alone."""
 
 
 class PortTaken(RelayError):
@@ -27,7 +29,7 @@ class PortTaken(RelayError):
 def sandbox(host: str, port: int, *, requests: bool) -> None:
     """Stand in for the vendors until Ctrl-C. Any client id, secret and token are taken."""
     with interrupting(), suppress(KeyboardInterrupt), _server(host, port, access_log=requests) as server:
-        for kind, path in API_PATHS.items():
+        for kind, path in {**API_PATHS, "http": RECEIVER_PATH}.items():
             click.echo(f'{kind:<11} api_url = "{server.url}{path}"')
         click.echo(f"members:    {server.url}/_sandbox/members/criteo")
         server.run()

@@ -1,1 +1,1 @@
-"""Local stand-ins of the three vendors, strict to their contracts; they know nothing of the relay."""
+"""Local stand-ins of the vendors, strict to their contracts; they know nothing of the relay."""

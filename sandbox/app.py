@@ -24,10 +24,11 @@ from sandbox.base import DEFAULT_CLOCK, DEFAULT_SLEEP, Clock, Sleep, Vendor, jso
 from sandbox.criteo import CriteoSandbox, CriteoSwitches
 from sandbox.stackadapt import StackAdaptSandbox, StackAdaptSwitches
 from sandbox.taboola import TaboolaSandbox, TaboolaSwitches
+from sandbox.webhook import WebhookSandbox, WebhookSwitches
 
 
 class Sandbox:
-    """The `api_url`s are `/criteo`, `/taboola` and `/stackadapt/graphql` of where it is served."""
+    """The `api_url`s are `/criteo`, `/taboola`, `/stackadapt/graphql` and `/http/members` of where it is served."""
 
     def __init__(
         self,
@@ -35,16 +36,19 @@ class Sandbox:
         criteo: CriteoSwitches | None = None,
         taboola: TaboolaSwitches | None = None,
         stackadapt: StackAdaptSwitches | None = None,
+        http: WebhookSwitches | None = None,
         clock: Clock = DEFAULT_CLOCK,
         sleep: Sleep = DEFAULT_SLEEP,
     ) -> None:
         self.criteo = CriteoSandbox(criteo, clock=clock, sleep=sleep)
         self.taboola = TaboolaSandbox(taboola, clock=clock, sleep=sleep)
         self.stackadapt = StackAdaptSandbox(stackadapt, clock=clock, sleep=sleep)
+        self.http = WebhookSandbox(http, clock=clock, sleep=sleep)
         self.vendors: Mapping[str, Vendor] = {
             "criteo": self.criteo,
             "taboola": self.taboola,
             "stackadapt": self.stackadapt,
+            "http": self.http,
         }
         mounts: dict[str, WSGIApplication] = {f"/{name}": vendor for name, vendor in self.vendors.items()}
         self._app: WSGIApplication = DispatcherMiddleware(_Control(self.vendors), mounts)

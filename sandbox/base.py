@@ -1,4 +1,4 @@
-"""What the three vendors have in common: a callable that finds the route, may suffer a fault, and answers."""
+"""What the vendors have in common: a callable that finds the route, may suffer a fault, and answers."""
 
 import threading
 import time

@@ -152,7 +152,7 @@ class _Machine:
             redis_restarts=self._restarts,
             duplicates=sum(each.counters.get("duplicates", 0) for each in statuses),
             buried=sum(each.counters["buried"] for each in statuses),
-            wrong=sum(self._wrong(vendor) for vendor in self._sandbox.vendors),
+            wrong=sum(self._wrong(each.name) for each in self._settings.destinations),
             unaccounted=sum(abs(each.unaccounted) for each in statuses),
             left=left,
             most_in_flight=max(most for each in journals for most in each["most_in_flight"].values()),

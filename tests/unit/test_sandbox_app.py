@@ -10,7 +10,7 @@ from sandbox.app import Sandbox
 from sandbox.journal import Audience, Journal, labels
 from sandbox.taboola import TaboolaSwitches
 
-VENDORS = ("criteo", "taboola", "stackadapt")
+VENDORS = ("criteo", "taboola", "stackadapt", "http")
 DRIP = {"rules": [{"fault": {"kind": "drip"}}]}
 
 
@@ -45,6 +45,7 @@ def test_each_vendor_is_below_its_name(http: Client) -> None:
     assert http.post("/criteo/oauth2/token", data=form).status_code == 200
     assert http.post("/taboola/backstage/oauth/token", data=form).status_code == 200
     assert http.post("/stackadapt/graphql", json=query, headers={"Authorization": "Bearer any"}).status_code == 200
+    assert http.get("/http/health", headers={"Authorization": "Bearer any"}).status_code == 200
 
 
 def test_criteo_names_the_path_that_the_client_would_know(http: Client) -> None:
