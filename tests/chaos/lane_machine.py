@@ -18,6 +18,7 @@ from worker.batching import Burial, Settlement
 from worker.contract import Change, Identifier, LaneKey, Waiting
 from worker.errors import LeaseLost, StoreFull
 from worker.store.deadletters import DeadLetters
+from worker.store.erasures import Erasures
 from worker.store.lanes import Bounds, Lanes, Lease, Schedule
 
 Item = TypeVar("Item")
@@ -77,9 +78,12 @@ class LaneMachine(RuleBasedStateMachine):
         self.clock = Clock()
         self.lanes = Lanes(redis, DESTINATION, self.clock)
         self.dead_letters = DeadLetters(redis, DESTINATION, self.clock)
+        self.erasures = Erasures(redis, DESTINATION, self.clock)
         self.model = LaneModel(SCHEDULE, self.clock.ms)
         self.leases: list[Lease] = []
         """In the hands of workers, who do not know which of them ran out."""
+        self.taken: set[str] = set()
+        """The tokens of those that were taken for an erasure, beside as many as may run at once."""
         self.given_back: list[Lease] = []
         self.chunks: list[Chunk] = []
         self.claims: list[str] = []
@@ -135,6 +139,34 @@ class LaneMachine(RuleBasedStateMachine):
                 self._give_back(lease, lane_ms=1_000, destination_ms=1_000)
             case _:
                 self._extend(lease)
+
+    @rule(lane=lanes, choice=choices, then=st.sampled_from(["give back", "keep", "crash"]))
+    def forget(self, lane: LaneKey, choice: int, then: str) -> None:
+        """Take a lane for an erasure and drop something of it."""
+        taken = self.erasures.take(lane, SCHEDULE)
+        token = taken.lease.token if taken else ""
+
+        assert self.model.take(lane.member, token) == (taken is not None)
+
+        if taken is None:
+            return
+        self.taken.add(token)
+        if waiting := self.model.lanes.get(lane.member):
+            place = choice % len(waiting)
+            self.erasures.erase(taken.lease, [place])
+            self.model.erase(lane.member, place)
+        if then == "give back":
+            self.given_back.append(taken.lease)
+            self._give_back(taken.lease, lane_ms=0, destination_ms=0)
+        elif then == "keep":
+            self.leases.append(taken.lease)
+
+    @precondition(lambda self: self.given_back)
+    @rule(choice=choices)
+    def erase_with_a_lease_that_was_given_back(self, choice: int) -> None:
+        lease = _one(self.given_back, choice)
+        if not self.model.owns(lease.lane.member, lease.token):
+            self._changes_nothing(LeaseLost, lambda: self.erasures.erase(lease, [0]))
 
     def _make_due(self, lane: LaneKey, changes: Sequence[Change]) -> None:
         if not self.model.seems_due():
@@ -264,7 +296,7 @@ class LaneMachine(RuleBasedStateMachine):
 
         assert state == _as_state(self.model)
         assert state.unaccounted == 0
-        assert state.running(self.clock.ms) <= SCHEDULE.max_in_flight
+        assert state.running(self.clock.ms, self.taken) <= SCHEDULE.max_in_flight
 
     def teardown(self) -> None:
         """After a long time nothing is in the way of anything; people's holds aside."""

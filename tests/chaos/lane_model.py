@@ -123,6 +123,18 @@ class LaneModel:
         self.leases[lane] = ModelLease(token, self.now + self.schedule.lease_ms)
         self.parked[lane] = self.leases[lane].ends
 
+    def take(self, lane: Lane, token: str) -> bool:
+        """Due or not, held or not; False: the lane is leased."""
+        self._look_again()
+        if lane in self.leases:
+            return False
+        self.lease(lane, token)
+        return True
+
+    def erase(self, lane: Lane, place: int) -> None:
+        del self.lanes[lane][place]
+        self.counters.update(waiting=-1, discarded=1, erased=1)
+
     def extend(self, lane: Lane) -> None:
         lease = self.leases[lane]
         lease.ends = self.now + self.schedule.lease_ms

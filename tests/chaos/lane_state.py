@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +32,9 @@ class LaneState:
         accepted, *became = (self.counters.get(name, 0) for name in COUNTERS)
         return accepted - sum(became)
 
-    def running(self, now: int) -> int:
-        """How many leases have not run out."""
-        return sum(ends > now for ends, _, _ in self.leases.values())
+    def running(self, now: int, beside: Collection[str]) -> int:
+        """How many leases have not run out, those with these tokens aside."""
+        return sum(ends > now and token not in beside for ends, _, token in self.leases.values())
 
 
 def read_state(redis: Redis, destination: str, lanes: Iterable[Lane]) -> LaneState:

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from tests.chaos.lane_machine import machine_for
 from tests.chaos.planted import SEARCH, InScript
@@ -77,6 +78,12 @@ DEFECTS = {
     "replay at the tail": InScript(
         "replay.lua", "redis.call('LPUSH', key, values[i][1])", "redis.call('RPUSH', key, values[i][1])"
     ),
+    "no token check in an erasure": InScript("erase.lua", "if not holds_lease(lane, ARGV[2]) then", "if false then"),
+    "what is erased still counts as waiting": InScript(
+        "erase.lua", "redis.call('HINCRBY', COUNTERS, 'waiting', -count)", ""
+    ),
+    "an erasure takes a lane that is leased": InScript("take.lua", "if lease_of(lane) then", "if false then"),
+    "a lane taken for an erasure stays in the schedule": InScript("take.lua", "park(lane, ends)", ""),
     "a replay accepted again": InScript(
         "replay.lua",
         "redis.call('HINCRBY', COUNTERS, 'waiting', count)",
@@ -89,5 +96,5 @@ DEFECTS = {
 def test_a_planted_defect_is_found(defect: InScript, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     defect.plant(monkeypatch)
 
-    with pytest.raises((AssertionError, RelayError)):
+    with pytest.raises((AssertionError, RelayError, ResponseError)):
         run_state_machine_as_test(machine_for(redis), settings=SEARCH)

@@ -104,10 +104,15 @@ class Erasures:
         with translated():
             self._client.set(f"{self._root}:erasure:{request}", json.dumps(receipt), ex=RECEIPTS_KEPT)
 
-    def receipt(self, request: str) -> dict[str, Any] | None:
-        with translated():
-            found = cast("bytes | None", self._client.get(f"{self._root}:erasure:{request}"))
-        return None if found is None else cast("dict[str, Any]", json.loads(found))
+    def receipts(self, requests: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """What became of those of them that are done."""
+        found: dict[str, dict[str, Any]] = {}
+        for start in range(0, len(requests), PAGE):
+            some = requests[start : start + PAGE]
+            with translated():
+                kept = self._client.mget([f"{self._root}:erasure:{request}" for request in some])
+            found.update((request, json.loads(each)) for request, each in zip(some, kept, strict=True) if each)
+        return found
 
     def _owned(self, run: Callable[..., object], *args: str | int) -> None:
         with translated():
