@@ -1,4 +1,4 @@
-"""A source event, read: who entered or left which audience, and when. Nothing is guessed.
+"""A source event, read: who entered or left which audience, or is to be forgotten, and when. Nothing is guessed.
 
 What cannot be read is refused, with one of these reasons. Intake counts them; they are short and constant.
 
@@ -6,26 +6,28 @@ What cannot be read is refused, with one of these reasons. Intake counts them; t
 |--------------|-----------------------------------------------------------------------------------|
 | `too_large`  | is larger than the limit                                                          |
 | `json`       | is not a JSON object in UTF-8 (lone surrogates and numbers beyond range are not)  |
-| `type`       | is neither `track` nor `identify`                                                 |
+| `type`       | is none of `track`, `identify` and `delete`                                       |
 | `shape`      | has something other than an object where a part that is read should be            |
 | `class`      | is about something other than an audience or a journey step                       |
 | `timestamp`  | has a timestamp that is not ISO 8601                                              |
 | `audience`   | names no audience, or none that a destination of it knows                         |
 | `direction`  | does not say whether the person enters or leaves                                  |
-| `identifier` | has no identifier that a destination of the audience can use (told by routing)    |
+| `identifier` | has no identifier that a destination of the audience can use (told by routing),   |
+|              | or is a `delete` without any                                                      |
 | `unrouted`   | is about an audience that no destination takes (told by routing)                  |
+| `consent`    | states another marketing consent than the destination's (told by routing)         |
 """
 
-from collections.abc import Mapping
-from typing import Any, Final, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 from pydantic import InstanceOf, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from producers.identifiers import distinct_devices, first_email
+from producers.identifiers import read_identifiers
 from producers.iso8601 import milliseconds
-from worker.contract import Identifier
+from worker.contract import Identifier, IdentifierType
 
 Reason = Literal[
     "too_large",
@@ -38,7 +40,10 @@ Reason = Literal[
     "direction",
     "identifier",
     "unrouted",
+    "consent",
 ]
+Validated = TypeVar("Validated")
+Lost = Callable[[IdentifierType], None]
 RawEvent = bytes | str | Mapping[str, Any]
 Tree = dict[str, Any]
 
@@ -53,7 +58,8 @@ MAX_MESSAGE_ID: Final = 256
 class Membership(msgspec.Struct, frozen=True, gc=False):  # a tree out of JSON has no cycles
     """One person is in or out of one audience since `occurred_at` (milliseconds since the epoch).
 
-    `tree` is the whole source event, for what a destination reads by path. Its `repr` leaves the person out.
+    `tree` is the whole source event, for what a destination reads by path. `lost` has each type of identifier of
+    which something was there that is none. Its `repr` leaves the person out.
     """
 
     audience_key: str
@@ -62,10 +68,26 @@ class Membership(msgspec.Struct, frozen=True, gc=False):  # a tree out of JSON h
     identifiers: tuple[Identifier, ...]
     message_id: str
     tree: Tree
+    lost: tuple[IdentifierType, ...] = ()
 
     def __repr__(self) -> str:
         direction = "in" if self.entered else "out"
         return f"Membership({direction} since {self.occurred_at}, {len(self.identifiers)} identifiers)"
+
+
+class Erasure(msgspec.Struct, frozen=True, gc=False):
+    """One person is to be forgotten, by every identifier of the event; their user id is one of them.
+
+    `occurred_at` and `lost` are as in `Membership`. Its `repr` leaves the person out.
+    """
+
+    identifiers: tuple[Identifier, ...]
+    occurred_at: int
+    message_id: str
+    lost: tuple[IdentifierType, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Erasure(at {self.occurred_at}, {len(self.identifiers)} identifiers)"
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
@@ -74,18 +96,17 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
     reason: Reason
 
 
-def parse(event: RawEvent, *, received_at: int, max_bytes: int = MAX_EVENT_BYTES) -> Membership | Refusal:
-    """Read one `track` or `identify` call as it came: JSON, or an object that was JSON.
+def parse(event: RawEvent, *, received_at: int, max_bytes: int = MAX_EVENT_BYTES) -> Membership | Erasure | Refusal:
+    """Read one `track`, `identify` or `delete` call as it came: JSON, or an object that was JSON.
 
     `received_at` is the time of receipt in milliseconds since the epoch. Never raises for what an event holds.
     """
     tree = _decoded(event, max_bytes)
     if isinstance(tree, Refusal):
         return tree
-    facts = _validated(tree)
-    if isinstance(facts, Refusal):
-        return facts
-    return _membership(tree, facts, received_at)
+    if tree.get("type") == "delete":
+        return _erasure(tree, received_at)
+    return _membership(tree, received_at)
 
 
 # ── The parts that are read; all others may be anything ──────────────────────────────────────────
@@ -98,16 +119,26 @@ class _Personas(TypedDict, total=False):
     computation_key: Any
 
 
-class _Context(TypedDict, total=False):
+class _ContextOfPerson(TypedDict, total=False):
     traits: _Object | None
+
+
+class _Context(_ContextOfPerson, total=False):
     personas: _Personas | None
 
 
-class _OptionalFacts(TypedDict, total=False):
+class _Parts(TypedDict, total=False):
     properties: _Object | None
     traits: _Object | None
-    context: _Context | None
     timestamp: str | None
+
+
+class _Deletion(_Parts, total=False):
+    context: _ContextOfPerson | None
+
+
+class _OptionalFacts(_Parts, total=False):
+    context: _Context | None
 
 
 class _Facts(_OptionalFacts):
@@ -115,7 +146,8 @@ class _Facts(_OptionalFacts):
 
 
 _decode: Final = msgspec.json.Decoder().decode
-_validate: Final = TypeAdapter(_Facts).validate_python
+_validate_facts: Final = TypeAdapter(_Facts).validate_python
+_validate_deletion: Final = TypeAdapter(_Deletion).validate_python
 _REASONS: Final[Mapping[int | str, Reason]] = {
     "type": "type",
     "computation_class": "class",
@@ -141,15 +173,18 @@ def _encoded(event: str | Mapping[str, Any]) -> bytes:
     return event.encode() if isinstance(event, str) else msgspec.json.encode(event)
 
 
-def _validated(tree: Tree) -> _Facts | Refusal:
+def _validated(validate: Callable[[Tree], Validated], tree: Tree) -> Validated | Refusal:
     try:
-        return _validate(tree)
+        return validate(tree)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         return Refusal(_REASONS.get(first["loc"][-1], "shape"))
 
 
-def _membership(tree: Tree, facts: _Facts, received_at: int) -> Membership | Refusal:
+def _membership(tree: Tree, received_at: int) -> Membership | Refusal:
+    facts = _validated(_validate_facts, tree)
+    if isinstance(facts, Refusal):
+        return facts
     properties = facts.get("properties") or _NOTHING
     traits = facts.get("traits") or _NOTHING
     context: _Context = facts.get("context") or {}
@@ -162,8 +197,27 @@ def _membership(tree: Tree, facts: _Facts, received_at: int) -> Membership | Ref
     occurred_at = _occurred_at(facts.get("timestamp"), received_at)
     if occurred_at is None:
         return Refusal("timestamp")
-    identifiers = _identifiers(properties, traits, context.get("traits") or _NOTHING)
-    return Membership(key, entered, occurred_at, identifiers, _message_id(tree), tree)
+    lost: list[IdentifierType] = []
+    identifiers = _identifiers(properties, traits, context.get("traits") or _NOTHING, lost.append)
+    return Membership(key, entered, occurred_at, identifiers, _message_id(tree), tree, tuple(lost))
+
+
+def _erasure(tree: Tree, received_at: int) -> Erasure | Refusal:
+    """The user id is `userId`, else `anonymousId`, as where StackAdapt's profiles are written."""
+    parts = _validated(_validate_deletion, tree)
+    if isinstance(parts, Refusal):
+        return parts
+    occurred_at = _occurred_at(parts.get("timestamp"), received_at)
+    if occurred_at is None:
+        return Refusal("timestamp")
+    lost: list[IdentifierType] = []
+    properties, traits = parts.get("properties") or _NOTHING, parts.get("traits") or _NOTHING
+    context: _ContextOfPerson = parts.get("context") or {}
+    reached = _identifiers(properties, traits, context.get("traits") or _NOTHING, lost.append)
+    known_as = read_identifiers("user_id", (tree.get("userId"), tree.get("anonymousId")), lost=lost.append)
+    if not (reached or known_as):
+        return Refusal("identifier")
+    return Erasure(reached + known_as, occurred_at, _message_id(tree), tuple(lost))
 
 
 def _audience_key(properties: Tree, context: _Context) -> str | None:
@@ -193,13 +247,10 @@ def _occurred_at(timestamp: str | None, received_at: int) -> int | None:
     return received_at
 
 
-def _identifiers(properties: Tree, traits: Tree, context_traits: Tree) -> tuple[Identifier, ...]:
-    email = first_email((traits.get("email"), properties.get("email"), context_traits.get("email")))
-    devices = distinct_devices(
-        (properties.get("ios_id"), properties.get("android_id"), traits.get("ios_id"), traits.get("android_id"))
-    )
-    found = [Identifier("device", device) for device in devices]
-    return tuple(found) if email is None else (Identifier("email", email), *found)
+def _identifiers(properties: Tree, traits: Tree, context_traits: Tree, lost: Lost) -> tuple[Identifier, ...]:
+    emails = (traits.get("email"), properties.get("email"), context_traits.get("email"))
+    devices = (properties.get("ios_id"), properties.get("android_id"), traits.get("ios_id"), traits.get("android_id"))
+    return read_identifiers("email", emails, lost=lost) + read_identifiers("device", devices, lost=lost)
 
 
 def _message_id(tree: Tree) -> str:

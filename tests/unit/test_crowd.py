@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from producers.routing import Router
-from producers.segment import Refusal, parse
+from producers.segment import Erasure, Refusal, parse
 from sandbox.crowd import AUDIENCES, Audience, Crowd, Members
 from sandbox.crowd_model import SANDBOX_RULES, Model, Move
 from worker.batching import fold
@@ -60,6 +60,7 @@ def routed(lines: list[bytes]) -> "Routed":
     usable: list[Event] = []
     for line in lines:
         membership = parse(line, received_at=NOW_MS + 1_000)
+        assert not isinstance(membership, Erasure)
         changes = membership if isinstance(membership, Refusal) else router.route(membership)
         if isinstance(changes, Refusal):
             refused[changes.reason] += 1

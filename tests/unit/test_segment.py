@@ -8,9 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from producers.identifiers import normalise_email
 from producers.iso8601 import calendar_date, milliseconds
-from producers.segment import MAX_AHEAD_MS, MAX_EVENT_BYTES, Membership, RawEvent, Reason, Refusal, parse
+from producers.segment import MAX_AHEAD_MS, MAX_EVENT_BYTES, Erasure, Membership, RawEvent, Reason, Refusal, parse
 from worker.contract import Identifier
 
 RECEIVED_AT = 1_714_560_000_000
@@ -53,9 +52,25 @@ def identify(**parts: Any) -> dict[str, Any]:
     }
 
 
+def delete(**parts: Any) -> dict[str, Any]:
+    return {
+        "type": "delete",
+        "messageId": "msg-1",
+        "userId": "user-1",
+        "timestamp": "2024-05-01T10:00:00.000Z",
+        **parts,
+    }
+
+
 def read(event: RawEvent) -> Membership:
     found = parse(event, received_at=RECEIVED_AT)
     assert isinstance(found, Membership)
+    return found
+
+
+def erasure(event: RawEvent) -> Erasure:
+    found = parse(event, received_at=RECEIVED_AT)
+    assert isinstance(found, Erasure)
     return found
 
 
@@ -178,8 +193,8 @@ def test_an_event_without_boolean_and_without_a_telling_name_is_refused(name: ob
 # ── Type, class, shape ───────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("type_", ["page", "Track", "", None, 5, ["track"]])
-def test_only_track_and_identify_calls_are_taken(type_: object) -> None:
+@pytest.mark.parametrize("type_", ["page", "Track", "Delete", "", None, 5, ["track"]])
+def test_only_track_identify_and_delete_calls_are_taken(type_: object) -> None:
     assert refusal(track(type=type_)) == "type"
 
 
@@ -355,41 +370,120 @@ def test_devices_are_all_distinct_ids_as_given_and_follow_the_email() -> None:
     assert found == ["a@x", IOS, ANDROID, IOS.lower()]
 
 
-@pytest.mark.parametrize("nobody", ["", "  ", None, 5, True, ["x"], "00000000-0000-0000-0000-000000000000", "0" * 32])
-def test_what_is_no_text_or_blank_or_all_zero_is_no_device(nobody: object) -> None:
-    assert who(properties={"ios_id": nobody, "android_id": ANDROID}) == [ANDROID]
+def lost(**places: Any) -> tuple[str, ...]:
+    return read(track(context={"personas": {"computation_key": "vip"}}, **places)).lost
 
 
-@pytest.mark.parametrize(
-    ("given_", "normalised"),
-    [
-        ("  Jane.DOE@Example.COM ", "jane.doe@example.com"),
-        ("\ufeff\u200bjane@example.com\xa0\u2003\u2060", "jane@example.com"),
-        ("JÖSÉ@EXÄMPLE.COM", "jösé@exämple.com"),
-        ("jo\u0308se\u0301@example.com", "jösé@example.com"),
-        ("jkl@gmail", "jkl@gmail"),
-        ("a@b@c", "a@b@c"),
-        (f" {SHA256.upper()} ", SHA256),
-        ("D41D8CD98F00B204E9800998ECF8427E", "d41d8cd98f00b204e9800998ecf8427e"),
-    ],
-)
-def test_an_email_is_trimmed_composed_and_lower_cased_and_so_is_its_hash(given_: str, normalised: str) -> None:
-    assert normalise_email(given_) == normalised
+def in_properties(**handles: object) -> dict[str, Any]:
+    return {"audience_key": "vip", "vip": True, **handles}
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", " ", "jane", "@", "jane@", "@example.com", "jane doe@example.com", "jane@exa\u2003mple", SHA256[:63]],
-)
-def test_a_text_without_two_sides_of_an_at_or_with_a_gap_is_no_email(text: str) -> None:
-    assert normalise_email(text) is None
+@pytest.mark.parametrize("nobody", ["00000000-0000-0000-0000-000000000000", "0" * 32, 5, True, ["x"], {}])
+def test_a_device_that_is_none_is_left_out_and_told_of_once(nobody: object) -> None:
+    properties = in_properties(ios_id=nobody, android_id=ANDROID)
+
+    assert who(properties=properties) == [ANDROID]
+    assert lost(properties=properties) == ("device",)
+    assert lost(properties=properties, traits={"ios_id": nobody, "android_id": nobody}) == ("device",)
 
 
-@given(st.text().map(lambda text: f"{text}@İΣ.example"))
-def test_a_normalised_email_stays_as_it_is(text: str) -> None:
-    email = normalise_email(text)
+@pytest.mark.parametrize("invalid", ["not an email", "jane@", "d41d8cd98f00b204e9800998ecf8427e", 12345, {}])
+def test_an_email_that_is_none_is_told_of_and_the_devices_stay(invalid: object) -> None:
+    properties = in_properties(ios_id=IOS)
 
-    assert email is None or normalise_email(email) == email
+    assert who(properties=properties, traits={"email": invalid}) == [IOS]
+    assert lost(properties=properties, traits={"email": invalid}) == ("email",)
+
+
+@pytest.mark.parametrize("absent", [None, "", " \u200b\ufeff\xa0 "])
+def test_what_is_null_or_blank_is_absent_and_not_lost(absent: object) -> None:
+    assert lost(properties=in_properties(email=absent, ios_id=absent, android_id=absent)) == ()
+
+
+def test_a_value_of_another_kind_is_not_lost_where_an_email_follows() -> None:
+    assert lost(traits={"email": 12345}, properties=in_properties(email="b@x")) == ()
+
+
+def test_a_membership_that_lost_everything_is_still_one() -> None:
+    """Destinations may read other places."""
+    membership = read(track(context={"traits": {"email": "nobody"}}, properties=in_properties(ios_id="0")))
+
+    assert membership.identifiers == ()
+    assert membership.lost == ("email", "device")
+
+
+# ── Who is to be forgotten ───────────────────────────────────────────────────────────────────────
+
+
+def test_a_delete_call_names_a_person_by_every_identifier_it_has() -> None:
+    event = delete(
+        traits={"email": " Jane@Example.com", "android_id": ANDROID},
+        properties={"ios_id": IOS},
+        context={"traits": {"email": "other@example.com"}},
+    )
+
+    assert erasure(json.dumps(event).encode()) == Erasure(
+        identifiers=(
+            Identifier("email", "jane@example.com"),
+            Identifier("device", IOS),
+            Identifier("device", ANDROID),
+            Identifier("user_id", "user-1"),
+        ),
+        occurred_at=1_714_557_600_000,
+        message_id="msg-1",
+    )
+
+
+def test_the_email_of_a_delete_call_may_stand_in_the_traits_of_the_context_alone() -> None:
+    event = delete(userId=None, context={"traits": {"email": "jane@example.com"}})
+
+    assert erasure(event).identifiers == (Identifier("email", "jane@example.com"),)
+
+
+def test_the_user_id_alone_names_the_person_and_is_taken_as_given() -> None:
+    assert erasure(delete(userId=' "u"\n1 ')).identifiers == (Identifier("user_id", ' "u"\n1 '),)
+    assert erasure(delete(userId=4711)).identifiers == (Identifier("user_id", "4711"),)
+
+
+def test_the_anonymous_id_serves_when_there_is_no_user_id() -> None:
+    """As where the profiles of StackAdapt get theirs."""
+    assert erasure(delete(anonymousId="a-1")).identifiers == (Identifier("user_id", "user-1"),)
+    assert erasure(delete(userId="", anonymousId="a-1")).identifiers == (Identifier("user_id", "a-1"),)
+
+
+@pytest.mark.parametrize("user_id", [None, "", "  ", True, ["u-1"], "x" * 1025])
+def test_a_delete_call_without_any_identifier_is_refused(user_id: object) -> None:
+    assert refusal(delete(userId=user_id)) == "identifier"
+    assert refusal(delete(userId=user_id, traits={"email": "nobody", "ios_id": "0"})) == "identifier"
+
+
+def test_what_a_delete_call_has_that_is_no_identifier_is_told() -> None:
+    found = erasure(delete(traits={"email": "nobody", "ios_id": "0"}))
+
+    assert found.identifiers == (Identifier("user_id", "user-1"),)
+    assert found.lost == ("email", "device")
+
+
+def test_a_delete_call_is_about_no_audience_so_its_class_is_not_looked_at() -> None:
+    assert erasure(delete(context={"personas": {"computation_class": "trait"}}))
+    assert erasure(delete(context={"personas": []}))
+
+
+@pytest.mark.parametrize("value", [[], "text", 5, True])
+@pytest.mark.parametrize("part", ["properties", "traits", "context"])
+def test_a_part_of_a_delete_call_that_is_no_object_is_refused(part: str, value: object) -> None:
+    assert refusal(delete(**{part: value})) == "shape"
+
+
+def test_the_time_of_a_delete_call_is_read_as_that_of_any_other() -> None:
+    assert erasure(delete(timestamp=None)).occurred_at == RECEIVED_AT
+    assert erasure(delete(timestamp="2124-05-01T10:00:00Z")).occurred_at == RECEIVED_AT
+    assert refusal(delete(timestamp="yesterday")) == "timestamp"
+    assert refusal(delete(timestamp=5)) == "timestamp"
+
+
+def test_the_repr_of_an_erasure_leaves_the_person_out() -> None:
+    assert repr(erasure(delete())) == "Erasure(at 1714557600000, 1 identifiers)"
 
 
 # ── The message's id ─────────────────────────────────────────────────────────────────────────────
@@ -485,7 +579,8 @@ PLACES = objects(
     android_id=one_of(ANDROID),
 )
 EVENTS = objects(
-    type=one_of("track", "identify"),
+    type=one_of("track", "identify", "delete"),
+    userId=one_of("u-1"),
     event=one_of("Audience Entered", "Audience Exited"),
     messageId=one_of("m-1"),
     timestamp=one_of("2024-05-01T10:00:00Z"),
@@ -506,7 +601,7 @@ def test_arbitrary_json_in_every_place_is_read_or_refused_and_raises_nothing(eve
     if isinstance(found, Refusal):
         assert found.reason in get_args(Reason)
     else:
-        assert found.audience_key
+        assert found.audience_key if isinstance(found, Membership) else found.identifiers
         assert found.occurred_at <= RECEIVED_AT + MAX_AHEAD_MS
 
 
