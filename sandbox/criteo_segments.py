@@ -52,6 +52,11 @@ class CriteoSegments(CriteoAccess):
         with self._lock:
             return str(self._keep(next(self._ids), advertiser, name, None, type_).id)
 
+    def segment_ids(self, name: str) -> list[str]:
+        """The ids of all segments of that name, the oldest first."""
+        with self._lock:
+            return [str(segment.id) for segment in self._segments.values() if segment.name == name]
+
     def remove_segment(self, segment_id: str) -> None:
         """What somebody does who deletes it by hand."""
         with self._lock:

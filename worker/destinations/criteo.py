@@ -1,14 +1,16 @@
 """Criteo: contact lists of one advertiser, over the Marketing Solutions API (stable version 2026-07)."""
 
-from collections.abc import Generator, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Generator, Sequence
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
-from worker.contract import Identifier, LaneKey
+from worker.contract import Identifier, IdentifierType, LaneKey
 from worker.destinations.base import (
     ApiUrl,
+    AudienceFacts,
     BatchSettings,
+    Catalogue,
     Conversation,
     Credential,
     Destination,
@@ -23,21 +25,30 @@ from worker.destinations.base import (
     Response,
     Secret,
     Text,
-    expect_success,
-    is_hashed,
-    says_too_many,
-    scrub,
-    sha256_hex,
 )
-from worker.errors import NeedsPerson, Refused, TooLarge, TryLater
+from worker.destinations.criteo_answers import (
+    FORBIDDEN,
+    ContactList,
+    ListRefused,
+    checked,
+    checked_without_people,
+    problems,
+    receipt,
+    refuses_the_list,
+    rows,
+    statistics,
+    words,
+)
+from worker.destinations.criteo_identifiers import CONTRACT_TYPES, CriteoType, forms, held
+from worker.destinations.criteo_lists import SEARCHED, ContactLists, forget, note_of, read_only
+from worker.errors import NeedsPerson, Refused
+from worker.patterns import matches
 
-PAGE: Final = 100
-SEARCHED: Final = "searched"
-"""The note that all contact lists were noted once."""
 PUBLISHED_CALLS_PER_MINUTE: Final = 250
 """Of one application with client credentials (page "rate limits")."""
 MAX_IDENTIFIERS = 50_000
 """Identifiers in one amendment (guide "audience segments", section on managing contact lists)."""
+PATTERN_CHARACTERS: Final = "*?["
 
 
 class CriteoBatch(BatchSettings):
@@ -45,24 +56,68 @@ class CriteoBatch(BatchSettings):
 
 
 class CriteoSettings(DestinationSettings):
+    """A destination sends identifiers of one type, so that each of its contact lists holds but one.
+
+    Whether a list may hold several types is not documented. Who wants two makes two destinations, each with the
+    `audience_id` of a list of its own.
+    """
+
     kind: Literal["criteo"]
     api_url: ApiUrl = "https://api.criteo.com"
     api_version: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}$")] = "2026-07"
     advertiser_id: Annotated[str, StringConstraints(pattern=r"^\d+$")]
     client_id: Text
     client_secret: Secret
+    audience_id: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*$")] | None = None
+    """The contact list to write, in place of the one that is called like the audience."""
+    identifier_type: CriteoType = "email"
+    identifier_paths: tuple[Text, ...] = ()
+    """Where in an event the identifier stands, the first that is there; none: in the usual places."""
+    gum_caller_id: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    """Whose `gum` ids they are; Criteo's account team tells it."""
+    phone_region: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
+    """The country (ISO 3166) of phone numbers that name none."""
     hash_emails: bool = False
+    hash_phones: bool = False
     batch: CriteoBatch = CriteoBatch()
 
+    @model_validator(mode="after")
+    def _options_fit_type(self) -> "CriteoSettings":
+        if (self.identifier_type == "gum") != (self.gum_caller_id is not None):
+            raise ValueError('identifier_type = "gum" needs gum_caller_id, and only it')
+        if self.phone_region is not None and self.identifier_type != "phoneNumber":
+            raise ValueError('phone_region is for identifier_type = "phoneNumber" only')
+        return self
+
+    @model_validator(mode="after")
+    def _one_audience_for_one_list(self) -> "CriteoSettings":
+        literal = len(self.audiences) == 1 and not any(each in self.audiences[0] for each in PATTERN_CHARACTERS)
+        if self.audience_id is not None and not literal:
+            raise ValueError(
+                "audience_id needs audiences to be one key without *, ? or [: two audiences on one contact list "
+                "would undo each other"
+            )
+        return self
+
     def reading(self) -> Reading:
-        return Reading(identifiers=("email",))
+        kind = CONTRACT_TYPES[self.identifier_type]
+        return Reading(
+            identifiers=(kind,),
+            identifier_paths={kind: self.identifier_paths} if self.identifier_paths else {},
+            phone_region=self.phone_region,
+            audience_names=None if self.audience_id is None else {self.audiences[0]: self.audience_id},
+        )
 
     def target(self) -> tuple[str, ...]:
-        return (self.api_url, self.advertiser_id)
+        """The advertiser, whose lists are told apart by name; or all lists, which are told apart by id."""
+        return (self.api_url, self.advertiser_id) if self.audience_id is None else (self.api_url, "audience_id")
+
+    def writes(self) -> tuple[str, ...]:
+        return self.audiences if self.audience_id is None else (self.audience_id,)
 
 
 class Criteo(Destination):
-    """Finds (or creates) the contact list by its name, then amends it: removes, then adds."""
+    """Amends contact lists, removes before adds: the one of a fixed id, or those named like the audiences."""
 
     Settings = CriteoSettings
     max_changes = MAX_IDENTIFIERS
@@ -72,6 +127,10 @@ class Criteo(Destination):
         self._settings = settings
         self._api = f"{settings.api_url}/{settings.api_version}"
         self._segments = f"{self._api}/marketing-solutions/audience-segments"
+        self._lists = ContactLists(self._segments, settings.advertiser_id)
+        self._type = CONTRACT_TYPES[settings.identifier_type]
+        hashing: dict[IdentifierType, bool] = {"email": settings.hash_emails, "phone": settings.hash_phones}
+        self._hashed = frozenset(kind for kind, wanted in hashing.items() if wanted)
 
     @property
     def credential(self) -> Credential:
@@ -85,170 +144,133 @@ class Criteo(Destination):
         )
 
     def vendor_form(self, identifier: Identifier) -> Identifier:
-        """Emails plain or as SHA-256, as configured; one that is hashed already stays as it is."""
-        if self._settings.hash_emails and not is_hashed(identifier.value):
-            return Identifier("email", sha256_hex(identifier.value))
-        return identifier
+        """Emails and phones plain or as SHA-256, as configured; one that is hashed already stays as it is."""
+        return held(identifier, self._hashed)
+
+    def aliases(self, identifier: Identifier) -> tuple[Identifier, ...]:
+        """Other settings, or somebody else, may have put an email or a phone on a list in another form."""
+        return tuple(dict.fromkeys((*forms(identifier), self.vendor_form(identifier))))
 
     def note_keys(self, lane: LaneKey) -> tuple[str, ...]:
-        return (_note(lane.audience), SEARCHED)
+        return () if self._settings.audience_id else (note_of(lane.audience), SEARCHED)
 
     def converse(self, batch: FoldedBatch, notes: Notes) -> Conversation:
+        if self._settings.audience_id is not None:
+            return (yield from self._amend_fixed(self._settings.audience_id, batch))
         try:
-            return (yield from self._deliver(batch, notes))
-        except _ListGone:
-            notes.pop(_note(batch.lane.audience), None)
-            notes.pop(SEARCHED, None)
+            return (yield from self._amend_named(batch, notes))
+        except ListRefused:
+            forget(batch.lane.audience, notes)
         try:
-            return (yield from self._deliver(batch, notes))
-        except _ListGone as gone:
-            raise NeedsPerson("contact list refused", f"{gone}: Criteo lists it but takes no changes for it") from None
+            return (yield from self._amend_named(batch, notes))
+        except ListRefused as again:
+            raise _list_refused(again, "Criteo lists it but takes no changes for it; see why there") from None
 
     def probe(self) -> Probe:
-        """Search as a flush would; then, where Criteo tells, see whether the advertiser has granted access."""
-        _checked((yield self._search(limit=1, offset=0)))
-        response = yield Request.get(f"{self._api}/advertisers/me")
-        granted = {str(row["id"]) for row in _rows(response.json_or_empty())}
-        if granted and self._settings.advertiser_id not in granted:
+        """Search as a flush would; where Criteo tells, see whether the advertiser has granted access."""
+        advertiser, fixed = self._settings.advertiser_id, self._settings.audience_id
+        found = yield from self._lists.search(limit=1, list_id=fixed)
+        granted = {str(row["id"]) for row in rows((yield Request.get(f"{self._api}/advertisers/me")).json_or_empty())}
+        if granted and advertiser not in granted:
             raise NeedsPerson(
                 "advertiser not granted",
-                f"the credentials work, but advertiser {self._settings.advertiser_id} has not granted this app access; "
+                f"the credentials work, but advertiser {advertiser} has not granted this app access; "
                 "open the app's consent link as that advertiser",
             )
-        return f"contact lists of advertiser {self._settings.advertiser_id} can be read"
+        if fixed is None:
+            return f"contact lists of advertiser {advertiser} can be read"
+        _check_fixed(fixed, advertiser, found)
+        return f"contact list {fixed} of advertiser {advertiser} is there and can be changed"
 
-    def _deliver(self, batch: FoldedBatch, notes: Notes) -> Conversation:
-        note, name = _note(batch.lane.audience), batch.lane.audience
-        if note not in notes and not (SEARCHED in notes and batch.adds):
-            yield from self._search_all(notes)
-        if note not in notes:
-            if not batch.adds:
-                return Receipt()  # nobody is on a list that does not exist
-            notes[note] = yield from self._create(name, notes)
-        list_id, removes = notes[note], batch.removes
-        removed = yield from self._amend(list_id, "remove", removes)
+    def audiences(self) -> Catalogue:
+        """The contact lists that this destination can write; one that goes away meanwhile is left out."""
+        if self._settings.audience_id is not None:
+            lists = [ContactList(self._settings.audience_id, self._settings.audience_id)]
+        else:
+            lists = [each for each in (yield from self._lists.all()) if matches(each.name, self._settings.audiences)]
+        found: list[AudienceFacts] = []
+        for each in lists:
+            response = yield Request.get(f"{self._segments}/{each.id}/contact-list/statistics")
+            if response.status != FORBIDDEN and not refuses_the_list(response):
+                found.append(AudienceFacts(each.name, each.id, statistics(checked_without_people(response))))
+        return found
+
+    def _amend_fixed(self, list_id: str, batch: FoldedBatch) -> Conversation:
+        """Nothing is looked for or created. What waits from before the id was configured is about another list."""
+        if batch.lane.audience != list_id:
+            raise NeedsPerson(
+                "another contact list",
+                f"these changes came before audience_id = {list_id} was configured; they go out when it is taken away",
+                scope="lane",
+            )
+        try:
+            return (yield from self._amend_both(list_id, batch))
+        except ListRefused as refused:
+            advice = "check audience_id; it must be a contact list of the advertiser that can be changed"
+            raise _list_refused(refused, advice) from None
+
+    def _amend_named(self, batch: FoldedBatch, notes: Notes) -> Conversation:
+        list_id = yield from self._lists.named(batch.lane.audience, notes, create=bool(batch.adds))
+        if list_id is None:
+            return Receipt()  # nobody is on a list that does not exist
+        return (yield from self._amend_both(list_id, batch))
+
+    def _amend_both(self, list_id: str, batch: FoldedBatch) -> Conversation:
+        removed = yield from self._amend(list_id, "remove", batch.removes)
         added = yield from self._amend(list_id, "add", batch.adds)
-        return Receipt({**removed.refused, **added.refused}, removed.invalid_unnamed + added.invalid_unnamed)
+        return _both(removed, added)
 
-    def _search_all(self, notes: Notes) -> Generator[Request, Response, None]:
-        """Note every contact list of the advertiser: there is no search by name.
+    def _amend(self, list_id: str, operation: Literal["remove", "add"], entries: Sequence[Entry]) -> Conversation:
+        """In as many requests as it takes: a change may have several device ids."""
+        identifiers = [identifier for entry in entries for identifier in entry.identifiers]
+        fitting = [identifier for identifier in identifiers if identifier.type == self._type]
+        others = [identifier for identifier in identifiers if identifier.type != self._type]
+        result = Receipt(dict.fromkeys(others, "not of the configured identifier_type"))
+        for start in range(0, len(fitting), MAX_IDENTIFIERS):
+            part = fitting[start : start + MAX_IDENTIFIERS]
+            result = _both(result, (yield from self._amend_once(list_id, operation, part)))
+        return result
 
-        Once that is done, a name that is not noted is new, or somebody else's: creating it tells.
-        """
-        offset = 0
-        while True:
-            answer = _checked((yield self._search(limit=PAGE, offset=offset)))
-            rows = _rows(answer)
-            notes.update({_note(str(_attributes(row).get("name"))): str(row["id"]) for row in rows})
-            offset += PAGE
-            if not rows or offset >= _total(answer, default=offset + 1):
-                break
-        notes[SEARCHED] = "yes"
-
-    def _search(self, *, limit: int, offset: int) -> Request:
-        wanted = {"advertiserIds": [self._settings.advertiser_id], "audienceSegmentTypes": ["ContactList"]}
-        body = {"data": {"type": "AudienceSegment", "attributes": wanted}}
-        url = f"{self._segments}/search?limit={limit}&offset={offset}"
-        return Request.json("POST", url, body, changes_nothing=True)
-
-    def _create(self, name: str, notes: Notes) -> Generator[Request, Response, str]:
-        attributes = {
-            "advertiserId": self._settings.advertiser_id,
-            "name": name,
-            "description": name,
-            "contactList": {},
+    def _amend_once(self, list_id: str, operation: str, identifiers: Sequence[Identifier]) -> Conversation:
+        attributes: dict[str, object] = {
+            "operation": operation,
+            "identifierType": self._settings.identifier_type,
+            "identifiers": [identifier.value for identifier in identifiers],
         }
-        body = {"data": [{"type": "AudienceSegment", "attributes": attributes}]}
-        response = yield Request.json("POST", f"{self._segments}/create", body)
-        problems = _problems(response.json_or_empty())
-        if not any(problem.get("code") == "name-must-be-unique" for problem in problems):
-            rows = _rows(_checked(response))
-            if rows:
-                return str(rows[0]["id"])
-        yield from self._search_all(notes)  # somebody else has created it, or the answer does not say
-        if _note(name) not in notes:
-            raise TryLater("contact list not created", _words(problems), scope="lane")
-        return notes[_note(name)]
-
-    def _amend(
-        self, list_id: str, operation: Literal["remove", "add"], entries: Sequence[Entry]
-    ) -> Generator[Request, Response, Receipt]:
-        if not entries:
-            return Receipt()
-        identifiers = [identifier.value for entry in entries for identifier in entry.identifiers]
-        attributes = {"operation": operation, "identifierType": "email", "identifiers": identifiers}
+        if self._settings.gum_caller_id is not None:
+            attributes["gumCallerId"] = self._settings.gum_caller_id
         body = {"data": {"type": "ContactlistAmendment", "attributes": attributes}}
         response = yield Request.json("PATCH", f"{self._segments}/{list_id}/contact-list", body)
-        return _receipt(_attributes(_checked(response).get("data")), set(identifiers))
+        if refuses_the_list(response):
+            raise ListRefused(words(problems(response)) or f"HTTP {response.status}")
+        try:
+            return receipt(checked(response), identifiers)
+        except Refused as refusal:
+            if not (yield from self._takes_changes(list_id)):
+                raise ListRefused(refusal.detail) from None
+            raise
+
+    def _takes_changes(self, list_id: str) -> Generator[Request, Response, bool]:
+        """Asked before people are buried for a refusal: no page tells how Criteo refuses the list itself."""
+        found = yield from self._lists.search(list_id=list_id)
+        return any(each.id == list_id and not each.read_only for each in found)
 
 
-class _ListGone(Exception):
-    """The contact list is not there (404) or not ours (403) any more."""
+def _both(one: Receipt, other: Receipt) -> Receipt:
+    return Receipt({**one.refused, **other.refused}, one.invalid_unnamed + other.invalid_unnamed)
 
 
-def _note(name: str) -> str:
-    return f"list:{name}"
+def _list_refused(refused: ListRefused, advice: str) -> NeedsPerson:
+    return NeedsPerson("contact list refused", f"{refused}: {advice}", scope="lane")
 
 
-def _receipt(attributes: Mapping[str, Any], sent: set[str]) -> Receipt:
-    sample = attributes.get("sampleInvalidIdentifiers") or []
-    invalid = attributes.get("nbInvalidIdentifiers") or 0
-    all_invalid = int(invalid) >= len(sent)
-    named = sent if all_invalid else {value for each in sample if (value := _as_sent(each, sent)) is not None}
-    refused = {Identifier("email", value): "invalid identifier" for value in named}
-    return Receipt(refused, max(0, int(invalid) - len(named)))
-
-
-def _as_sent(echo: object, sent: set[str]) -> str | None:
-    """The identifier that Criteo echoes in its sample, in the form it was sent."""
-    value = str(echo)
-    return value if value in sent else next((form for form in (value.strip().lower(),) if form in sent), None)
-
-
-def _checked(response: Response) -> dict[str, Any]:
-    """The answer of a request that Criteo took. Problems may also come with a 200."""
-    problems = _problems(response.json_or_empty(), "errors")
-    codes = {str(problem.get("code")) for problem in problems}
-    if response.status in {403, 404} and "audience-invalid" in codes:
-        raise _ListGone(_words(problems))
-    if response.status == 403 and problems:  # noqa: PLR2004 - Forbidden
-        raise NeedsPerson("forbidden", f"{_words(problems)}: check the app's consent, scope and advertiser")
-    if response.status == 404:  # noqa: PLR2004 - Not Found
-        raise NeedsPerson("not found", "Criteo does not know this address; check api_url and api_version")
-    if response.status in {400, 422} and problems:
-        words = _words(problems)
-        raise TooLarge("request too large", words) if says_too_many(words) else Refused(", ".join(sorted(codes)), words)
-    expect_success(response)
-    answer = response.json()
-    if problems:
-        passing = all(problem.get("type") in {"availability", "quota"} for problem in problems)
-        raise TryLater("vendor error", _words(problems)) if passing else Refused("refused", _words(problems))
-    return answer
-
-
-def _problems(answer: Mapping[str, Any], *places: str) -> list[dict[str, Any]]:
-    found = [each for place in places or ("errors", "warnings") for each in answer.get(place) or []]
-    return [each for each in found if isinstance(each, dict)]
-
-
-def _words(problems: Sequence[Mapping[str, Any]]) -> str:
-    """Codes, details and Criteo's trace ids, for whoever asks its support."""
-    return scrub(
-        "; ".join(f"{each.get('code')} {each.get('detail') or ''} (trace {each.get('traceId')})" for each in problems)
-    )
-
-
-def _rows(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [row for row in answer.get("data") or [] if isinstance(row, dict) and row.get("id")]
-
-
-def _attributes(row: object) -> Mapping[str, Any]:
-    attributes = row.get("attributes") if isinstance(row, dict) else None
-    return attributes if isinstance(attributes, dict) else {}
-
-
-def _total(answer: Mapping[str, Any], *, default: int) -> int:
-    """`meta.totalItems`; without it, go on while pages have rows."""
-    meta = answer.get("meta")
-    total = meta.get("totalItems") if isinstance(meta, dict) else None
-    return total if isinstance(total, int) else default
+def _check_fixed(list_id: str, advertiser: str, found: Sequence[ContactList]) -> None:
+    mine = next((each for each in found if each.id == list_id), None)
+    if mine is None:
+        raise NeedsPerson(
+            "contact list missing",
+            f"advertiser {advertiser} has no contact list with the id {list_id}; check audience_id",
+            scope="lane",
+        )
+    if mine.read_only:
+        raise read_only()
