@@ -169,7 +169,8 @@ class DestinationSettings(Frozen):
 class Credential:
     """Whom we are at the vendor. With a `token_url`: OAuth client credentials; without: `secret` is the token or ""."""
 
-    api_url: str
+    api_url: str = field(repr=False)
+    """Of a receiver of one's own it may hold a key."""
     client_id: str
     secret: SecretStr
     token_url: str | None = None
