@@ -12,9 +12,10 @@ from tests.conftest import Clock
 from worker.contract import Change, Identifier, LaneKey
 from worker.delivery import GatedTransport
 from worker.destinations import REGISTRY
+from worker.destinations.base import DestinationSettings
 from worker.edges import Edges, open_edges
 from worker.flush import Flushed, flush_next
-from worker.store.lanes import DestinationStatus
+from worker.store.lanes import COUNTERS, DestinationStatus
 from worker.store.store import Store
 
 HOST = "http://sandbox.test"
@@ -33,7 +34,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "client_secret": "s+e/c&ret",
     },
     "stackadapt": {"api_url": f"{HOST}/stackadapt/graphql", "advertiser_id": "2029", "api_token": "token"},
+    "http": {"api_url": f"{HOST}/http/members", "bearer_token": "token", "probe_url": f"{HOST}/http/health"},
 }
+FIRST_CHANGE = {"criteo": "amend", "taboola": "create", "stackadapt": "graphql", "http": "members"}
+"""The route of the first request that changes something, where nothing was sent before."""
 
 
 class InProcess(httpx.BaseTransport):
@@ -103,8 +107,12 @@ class Bench:
         return httpx.Client(transport=httpx.WSGITransport(app=self.sandbox))
 
 
+def configured(kind: str, **settings: Any) -> DestinationSettings:
+    return REGISTRY[kind].Settings.model_validate(COMMON | {"kind": kind} | SETTINGS[kind] | settings)
+
+
 def open_bench(kind: str, store: Store, clock: Clock, sandbox: Sandbox, **settings: Any) -> Bench:
-    destination = REGISTRY[kind].Settings.model_validate(COMMON | {"kind": kind} | SETTINGS[kind] | settings)
+    destination = configured(kind, **settings)
     transport = GatedTransport(InProcess(sandbox))
     client = httpx.Client(transport=transport)
     edges = open_edges(destination, store, client, pause=lambda seconds: clock.advance(seconds=seconds))
@@ -122,3 +130,10 @@ def enters(who: str, at: int = 0) -> Change:
 
 def leaves(who: str, at: int = 0) -> Change:
     return Change(entered=False, occurred_at=at, identifiers=(Identifier("email", f"{who}@example.com"),))
+
+
+def counters(bench: Bench) -> dict[str, int]:
+    """Those that are not 0; the books balance."""
+    status = bench.status()
+    assert status.unaccounted == 0
+    return {name: status.counters[name] for name in COUNTERS if status.counters[name]}

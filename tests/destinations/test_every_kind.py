@@ -3,17 +3,12 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from tests.destinations.conftest import Bench, enters, leaves
+from tests.destinations.conftest import FIRST_CHANGE, Bench, configured, counters, enters, leaves
+from worker.destinations import REGISTRY
 from worker.edges import probe
 from worker.errors import DeliveryError
-from worker.store.lanes import COUNTERS
-
-
-def counters(bench: Bench) -> dict[str, int]:
-    status = bench.status()
-    assert status.unaccounted == 0
-    return {name: status.counters[name] for name in COUNTERS if status.counters[name]}
 
 
 def held_for(bench: Bench) -> str:
@@ -31,6 +26,14 @@ def test_who_entered_is_a_member_and_who_left_is_not(bench: Bench) -> None:
 
     assert bench.members() == {bench.form("bob@example.com"), bench.form("eve@example.com")}
     assert counters(bench) == {"accepted": 6, "delivered": 5, "folded": 1}
+
+
+def test_the_same_change_again_is_not_taken_for_a_repetition(bench: Bench) -> None:
+    for change in (enters("ada"), leaves("ada"), enters("ada")):
+        bench.append([change])
+        bench.flush()
+
+    assert bench.members() == {bench.form("ada@example.com")}
 
 
 def test_leaving_an_audience_that_does_not_exist_creates_nothing(bench: Bench) -> None:
@@ -81,9 +84,8 @@ def test_nothing_is_lost_by(what: str, bench: Bench) -> None:
 
 def test_half_an_answer_is_no_success(bench: Bench) -> None:
     """The first request that changes something is cut short; Taboola's other answers are blank in any case."""
-    first = {"criteo": "amend", "taboola": "create", "stackadapt": "graphql"}
     bench.append([enters("ada")])
-    bench.fault(kind="truncate", match={"route": first[bench.kind]})
+    bench.fault(kind="truncate", match={"route": FIRST_CHANGE[bench.kind]})
     bench.flush()
 
     assert held_for(bench).startswith("malformed answer")
@@ -120,7 +122,10 @@ def test_refused_credentials_hold_the_destination_and_bury_nothing(bench: Bench)
     assert counters(bench) == {"accepted": 1, "waiting": 1}
 
 
-@pytest.mark.parametrize("bench", ["criteo", "taboola"], indirect=True)
+WITH_TOKEN_ENDPOINT = [kind for kind in sorted(REGISTRY) if REGISTRY[kind](configured(kind)).credential.token_url]
+
+
+@pytest.mark.parametrize("bench", WITH_TOKEN_ENDPOINT, indirect=True)
 def test_a_revoked_token_leads_to_one_renewal_and_one_repeat(bench: Bench) -> None:
     bench.append([enters("ada")])
     bench.flush()
@@ -155,3 +160,12 @@ def test_the_probe_tells_good_credentials_from_bad_ones(bench: Bench) -> None:
 
     with pytest.raises(DeliveryError):
         probe(bench.edges)
+
+
+@pytest.mark.parametrize("kind", sorted(REGISTRY))
+def test_no_batch_may_be_configured_that_a_request_cannot_carry(kind: str) -> None:
+    most = REGISTRY[kind].max_changes
+
+    assert configured(kind, batch={"max_changes": most}).batch.max_changes == most
+    with pytest.raises(ValidationError):
+        configured(kind, batch={"max_changes": most + 1})
