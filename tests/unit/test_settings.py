@@ -275,7 +275,7 @@ def test_an_unknown_kind_lists_the_kinds(write: Write) -> None:
     (unknown,) = mistakes(write(CRITEO.replace('"criteo"', '"critoe"')))
     (missing,) = mistakes(write(CRITEO.replace("kind =", "sort =")))
 
-    allowed = "allowed: criteo, taboola, stackadapt"
+    allowed = f"allowed: {', '.join(REGISTRY)}"
     assert unknown == (f'relay.toml:4: destinations[0] "criteo-shop": kind: unknown; did you mean "criteo"? {allowed}')
     assert missing == f'relay.toml:2: destinations[0] "criteo-shop": missing key "kind"; {allowed}'
 
