@@ -82,6 +82,7 @@ class Asked:
 @click.option("--device-id", "devices", multiple=True, help="Whose device id it is. Repeatable.")
 @click.option("--receipt", "receipt_id", metavar="ID", help="Only tell what became of an earlier request.")
 @click.option("--wait", type=Duration(), default=WAIT, show_default="2m", help="How long to wait until it is done.")
+@click.option("--no-wait", is_flag=True, help="Only ask for it; see --receipt.")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @options.config
 @options.as_json
@@ -94,6 +95,7 @@ def forget(  # noqa: PLR0913 - each is an option of the command line
     wait: timedelta,
     config: Path,
     *,
+    no_wait: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -117,7 +119,7 @@ def forget(  # noqa: PLR0913 - each is an option of the command line
         else:
             unreadable = []
         asked = _asked(receipt_id, relay, store)
-        _await(asked, store, wait.total_seconds())
+        _await(asked, store, 0.0 if no_wait else wait.total_seconds())
     _tell(receipt_id, asked, unreadable, as_json=as_json)
     sys.exit(NOT_ALL if unreadable or any(each.pending or each.needs for each in asked) else 0)
 

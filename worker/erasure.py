@@ -22,6 +22,7 @@ from worker.errors import DeliveryError, TryLater
 from worker.holds import names
 from worker.outgoing import deliver_batch, notes_of
 from worker.store.deadletters import DeadLetter
+from worker.store.erasures import Taken
 from worker.store.lanes import Lease
 
 MOST_AT_ONCE: Final = 1_000
@@ -90,22 +91,34 @@ def _erase_from(
     lane: LaneKey, label: str, persons: "_Persons", erasures: Lease, edges: Edges, send: Sender, leases: list[Lease]
 ) -> list[str]:
     """Drop what waits in the lane, end the memberships; returns what is in the way of that."""
-    with _taken(lane, erasures, edges, leases) as (lease, held):
+    deletes = edges.destination.deletes_persons
+    with _taken(lane, erasures, edges, leases) as taken:
+        lease = taken.lease
         places = [(place, whose) for place, each in edges.erasures.waiting(lease) if (whose := persons.of(each))]
         edges.erasures.erase(lease, [place for place, _ in places])
         for _, whose in places:
             whose.waiting += 1
-        if held is not None and held != ERASURE_FIRST:
-            return [f"{lane.audience}: {held}"]
-        batch = FoldedBatch(lane, f"{lease.batch_id}", removes=persons.entries, adds=(), audience_name=label)
+        if taken.by_hand and deletes:
+            return []  # nobody can say what a person's hold is for, and they are about to be deleted
+        if taken.held not in {None, ERASURE_FIRST}:
+            return [f"{lane.audience}: {taken.held}"]
+        batch = FoldedBatch(
+            lane,
+            lease.batch_id,
+            removes=persons.entries,
+            adds=(),
+            audience_name=label,
+            at_ms=persons.requests[-1].stamp,
+        )
         receipt = deliver_batch(batch, edges, send, notes_of(lane, edges))
         persons.count_removed(receipt.refused.keys())
-        edges.erasures.note_progress(erasures, len(persons.requests), passed=lane)
+        if not deletes:
+            edges.erasures.note_progress(erasures, len(persons.requests), passed=lane)
     return []
 
 
 @contextmanager
-def _taken(lane: LaneKey, erasures: Lease, edges: Edges, leases: list[Lease]) -> Iterator[tuple[Lease, str | None]]:
+def _taken(lane: LaneKey, erasures: Lease, edges: Edges, leases: list[Lease]) -> Iterator[Taken]:
     """The lane, leased; and given back with the time that a vendor may need for a request of unknown outcome."""
     waited = 0.0
     while (taken := edges.erasures.take(lane, edges.schedule)) is None:
@@ -119,7 +132,7 @@ def _taken(lane: LaneKey, erasures: Lease, edges: Edges, leases: list[Lease]) ->
     lease = taken.lease
     leases.append(lease)
     try:
-        yield lease, taken.held
+        yield taken
     except DeliveryError as order:
         unknown = isinstance(order, TryLater) and order.outcome_unknown
         edges.lanes.give_back(lease, order.reason, lane_ms=edges.schedule.settle_ms if unknown else 0)

@@ -132,6 +132,9 @@ def test_a_lane_that_passed_an_erasure_goes_on_while_another_is_held(bench: Benc
     bench.flush_now()
 
     assert bench.members("vip") == {bench.form("jane@example.com")}
+    if bench.edges.destination.deletes_persons:
+        assert bench.members("churn") == set()
+        return
     assert bench.members("churn") == {bench.form("jane@example.com")}
     [held] = [each for each in bench.status().lanes if each.lane.is_erasures]
     assert held.hold is not None
@@ -143,6 +146,26 @@ def test_a_lane_that_passed_an_erasure_goes_on_while_another_is_held(bench: Benc
 
     assert bench.members("vip") == {bench.form("jane@example.com")}
     assert bench.members("churn") == set()
+
+
+def test_what_comes_after_the_request_waits_until_the_vendor_has_deleted_the_person(bench: Bench) -> None:
+    """Where deleting ends memberships, a lane that went on before would lose what is newer."""
+    bench.append([enters("jane")], "vip")
+    bench.append([enters("jane")], "churn")
+    bench.clock.advance(seconds=61)
+    flush_all(bench)
+    forget(bench, JANE)
+    bench.clock.advance(seconds=1)
+    bench.append([enters("jane", at=5)], "vip")
+    bench.append([enters("jane", at=5)], "churn")
+
+    for _ in range(4):
+        bench.fault(kind="reset_after", times=2)
+        bench.flush()
+    flush_all(bench)
+
+    assert bench.members("vip") == bench.members("churn") == {bench.form("jane@example.com")}
+    assert bench.status().unaccounted == 0
 
 
 def test_dead_letters_are_discarded(bench: Bench) -> None:

@@ -328,6 +328,8 @@ class Destination(ABC):
     max_bytes: ClassVar[int] = 8_000_000
     """The most bytes of waiting changes that a batch may hold, so that a request stays within the vendor's size."""
 
+    deletes_persons: ClassVar[bool] = False
+    """Whether `erase` also ends memberships. No lane then goes on before it is done: it would undo what is newer."""
     requests_a_batch: ClassVar[int]
     """How many requests a batch usually needs at most: so many permits are taken before the first one."""
 

@@ -24,10 +24,11 @@ RECEIPTS_KEPT: Final = timedelta(days=90)
 
 
 class Taken(NamedTuple):
-    """A lane leased for an erasure, and why nothing may be sent for it now, if so."""
+    """A lane leased for an erasure, why nothing may be sent for it now, if so, and whether a person said that."""
 
     lease: Lease
     held: str | None
+    by_hand: bool
 
 
 class Progress(NamedTuple):
@@ -68,8 +69,8 @@ class Erasures:
             free, hold = cast("tuple[int, bytes]", self._take(keys=[self._root], args=args))
         if not free:
             return None
-        held = json.loads(hold)["reason"] if hold else None
-        return Taken(Lease(lane, token, 0, 0, 0, 0, may_bury=False), held)
+        found = json.loads(hold or "{}")
+        return Taken(Lease(lane, token, 0, 0, 0, 0, may_bury=False), found.get("reason"), found.get("by_hand", False))
 
     def waiting(self, lease: Lease) -> Iterator[tuple[int, Waiting]]:
         """Everything that waits in a leased lane, with its place from the head."""
