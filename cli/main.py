@@ -8,9 +8,11 @@ from cli.check import check
 from cli.dead_letters import dead_letters
 from cli.demo import demo
 from cli.failures import INTERRUPTED, told
+from cli.forget import forget
 from cli.groups import OrderedGroup
 from cli.hold import hold, release
 from cli.load import load
+from cli.preview import preview
 from cli.sandbox import sandbox
 from cli.status import status
 from cli.up import up
@@ -44,5 +46,5 @@ def main() -> None:
     telemetry.configure()
 
 
-for command in (demo, up, load, status, check, dead_letters, hold, release, sandbox):
+for command in (demo, up, load, preview, status, check, dead_letters, forget, hold, release, sandbox):
     main.add_command(command)

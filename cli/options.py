@@ -20,6 +20,9 @@ config = click.option(
     help="The configuration.",
 )
 unused_config = click.option("--config", expose_value=False, hidden=True, help="Taken by every command; not needed.")
+destinations = click.option(
+    "--destination", "names", multiple=True, metavar="NAME", help="Only this destination; repeatable."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
