@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.destinations.conftest import FIRST_CHANGE, Bench, configured, counters, enters, leaves
+from worker.contract import Change
 from worker.destinations import REGISTRY
 from worker.edges import probe
 from worker.errors import DeliveryError
@@ -34,6 +35,18 @@ def test_the_same_change_again_is_not_taken_for_a_repetition(bench: Bench) -> No
         bench.flush()
 
     assert bench.members() == {bench.form("ada@example.com")}
+
+
+def test_every_email_of_somebody_who_leaves_is_removed(bench: Bench) -> None:
+    """Somebody to be forgotten may have several."""
+    bench.append([enters("ada"), enters("bob"), enters("eve")])
+    bench.flush()
+    both = leaves("ada").identifiers + leaves("bob").identifiers
+    bench.append([Change(entered=False, occurred_at=1, identifiers=both)])
+    bench.flush()
+
+    assert bench.members() == {bench.form("eve@example.com")}
+    assert counters(bench) == {"accepted": 4, "delivered": 4}
 
 
 def test_leaving_an_audience_that_does_not_exist_creates_nothing(bench: Bench) -> None:
