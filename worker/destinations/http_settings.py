@@ -27,7 +27,7 @@ OPERATIONS: Final[tuple[OperationName, ...]] = ("remove", "add")
 """In the order in which they are sent."""
 
 _URL: Final = re.compile(r"https?://[^\s/?#@]+([/?][^\s#]*)?")
-_PATH: Final = re.compile(r"[/?][^\s#]*")
+_PATH: Final = re.compile(r"([/?][^\s#]*)?")
 _PRINTABLE: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OWN_HEADERS: Final = {"host", "connection", "content-length", "transfer-encoding", "idempotency-key"}
