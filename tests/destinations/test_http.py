@@ -162,8 +162,9 @@ def test_no_audience_climbs_out_of_its_path() -> None:
         assert raised.value.scope == "lane"
 
 
-def test_the_url_is_used_as_it_is_written() -> None:
-    assert talk(ADA, api_url=f"{URL}/").requests[0].url == f"{URL}/"
+@pytest.mark.parametrize("add", [{}, {"path": ""}])
+def test_the_url_is_used_as_it_is_written(add: dict[str, str]) -> None:
+    assert talk(ADA, api_url=f"{URL}/", add=add).requests[0].url == f"{URL}/"
 
 
 def test_an_email_is_hashed_where_that_is_configured_unless_it_is_a_hash() -> None:
