@@ -1,26 +1,28 @@
 """`audience-relay check`: is the configuration right, is Redis fit, do the vendors take the credentials?"""
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import BinaryIO, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from cli import options
 from cli.access import verified
+from cli.clock import redis_notice, vendor_notice
+from cli.dry_intake import read_lines
+from cli.findings import Finding, Findings, show
+from cli.sample import take_sample
 from worker import settings
 from worker.delivery import open_client
-from worker.destinations.base import DestinationSettings
-from worker.edges import Edges, open_edges, probe
+from worker.destinations.base import DestinationSettings, Request, Response, api_notice
+from worker.edges import Edges, Send, open_edges, open_gate, probe
 from worker.errors import ConfigurationError, DeliveryError, NeedsPerson, RelayError
 from worker.settings import Settings
 from worker.store.store import Store, open_store
@@ -30,120 +32,103 @@ NOT_WELL: Final = 1
 AT_ONCE: Final = 8
 ELSE: Final = "try again; if it stays so, check api_url and the way to the vendor"
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was found about one thing. Without a `reason`, it is well."""
-
-    name: str
-    found: str = ""
-    reason: str | None = None
-    advice: str | None = None
-    kind: str | None = None
-
-    @property
-    def ok(self) -> bool:
-        return self.reason is None
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What was found in all. Where the configuration is wrong, nothing else can be looked at."""
-
-    mistakes: Sequence[str] = ()
-    redis: Finding | None = None
-    warnings: Sequence[str] = ()
-    destinations: Sequence[Finding] = ()
-
-    @property
-    def ok(self) -> bool:
-        return not self.mistakes and all(each.ok for each in self.looked_at)
-
-    @property
-    def looked_at(self) -> list[Finding]:
-        return [*([self.redis] if self.redis else []), *self.destinations]
-
-    def as_json(self) -> dict[str, Any]:
-        redis = (
-            {"ok": self.redis.ok, "problem": self.redis.reason, "warnings": [*self.warnings]} if self.redis else None
-        )
-        return {
-            "ok": self.ok,
-            "mistakes": [*self.mistakes],
-            "redis": redis,
-            "destinations": [
-                {"name": each.name, "kind": each.kind, "ok": each.ok, "found": each.found or None}
-                | {"reason": each.reason, "advice": each.advice}
-                for each in self.destinations
-            ],
-        }
+Clock = Callable[[], float]
+"""Seconds since the epoch."""
 
 
 @click.command()
+@click.option("--offline", is_flag=True, help="Look at the configuration alone: no Redis, no network.")
+@click.option(
+    "--sample",
+    metavar="FILE",
+    type=click.File("rb"),
+    help="Source events: tell which would be taken, and what stands at the paths that are read.",
+)
 @options.config
 @options.as_json
-def check(config: Path, *, as_json: bool) -> None:
+def check(config: Path, *, offline: bool, sample: BinaryIO | None, as_json: bool) -> None:
     """Try the configuration, Redis and the credentials.
 
     Finds every mistake in the configuration, looks whether Redis will do, and asks each vendor whether it
-    takes the destination's credentials. Changes nothing anywhere. Exits with 0 only if all is well, else with 1.
+    takes the destination's credentials. Warns of a clock that is wrong and of an API version that ends.
+    Changes nothing anywhere. Exits with 0 only if all is well, warnings aside, else with 1.
     """
-    findings = look(config)
+    findings = look(config, offline=offline, sample=sample)
     if as_json:
         options.print_json(findings.as_json())
     else:
-        _print(findings, options.console())
+        show(findings, options.console())
     sys.exit(0 if findings.ok else NOT_WELL)
 
 
-def look(config: Path) -> Findings:
+def look(config: Path, *, offline: bool = False, sample: BinaryIO | None = None, now: Clock = time.time) -> Findings:
     """Look at everything that the configuration names. Raises nothing that a person could mend."""
     try:
         relay = settings.load(config)
+        tried = take_sample(read_lines(sample), relay.destinations, round(now() * 1000)) if sample else None
+        if offline:
+            return Findings(destinations=[_unseen(each) for each in relay.destinations], sample=tried)
         store = open_store(relay)
     except ConfigurationError as error:
         return Findings(mistakes=error.mistakes)
     with closing(store):
-        redis, warnings = _look_at_redis(relay, store)
-        return Findings((), redis, warnings, _try_destinations(relay, store))
+        return Findings((), _look_at_redis(relay, store, now), _try_destinations(relay, store, now), tried)
 
 
-def _look_at_redis(relay: Settings, store: Store) -> tuple[Finding, list[str]]:
+def problem_of(order: DeliveryError) -> tuple[str, str]:
+    """What is wrong, and what to do."""
+    return (order.reason, order.detail) if isinstance(order, NeedsPerson) else (str(order), ELSE)
+
+
+def _unseen(destination: DestinationSettings) -> Finding:
+    return Finding(destination.name, "its configuration is right; not tried", kind=destination.kind, tried=False)
+
+
+def _look_at_redis(relay: Settings, store: Store, now: Clock) -> Finding:
     try:
         warnings = verified(relay, store)
+        theirs = store.lanes(relay.destinations[0].name).status(0).now_ms / 1000
     except RelayError as error:
-        return Finding("redis", reason=str(error)), []
-    return Finding("redis", "; ".join(warnings)), warnings
+        return Finding("redis", reason=str(error))
+    clock = redis_notice(theirs, now())
+    return Finding("redis", warnings=[*warnings, *([clock] if clock else [])])
 
 
-def _try_destinations(relay: Settings, store: Store) -> list[Finding]:
+def _try_destinations(relay: Settings, store: Store, now: Clock) -> list[Finding]:
     with open_client() as client, ThreadPoolExecutor(AT_ONCE) as pool:
         every = [replace(open_edges(each, store, client), tokens=OwnToken()) for each in relay.destinations]
-        return list(pool.map(_try, relay.destinations, every))
+        return list(pool.map(partial(_try, now=now), relay.destinations, every))
 
 
-def _try(destination: DestinationSettings, edges: Edges) -> Finding:
+def _try(destination: DestinationSettings, edges: Edges, now: Clock) -> Finding:
+    listener = Listener(edges.sender(open_gate), now)
     described = partial(Finding, destination.name, kind=destination.kind)
     try:
-        return described(probe(edges))
-    except NeedsPerson as order:
-        return described(reason=order.reason, advice=order.detail)
+        found = probe(edges, listener)
     except DeliveryError as order:
-        return described(reason=str(order), advice=ELSE)
+        reason, advice = problem_of(order)
+        return described(reason=reason, advice=advice, warnings=listener.notices)
+    return described(found, warnings=listener.notices)
 
 
-def _print(findings: Findings, console: Console) -> None:
-    for mistake in findings.mistakes:
-        console.print(mistake, style="red", markup=False, highlight=False, soft_wrap=True)
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for each in findings.looked_at:
-        mark = Text("ok", "green") if each.ok else Text("failed", "bold red")
-        table.add_row(each.name, mark, Text(each.found if each.ok else _problem(each)))
-    console.print(table)
+class Listener:
+    """Sends, and takes notice of what the headers of answers tell beside."""
 
+    def __init__(self, send: Send, now: Clock) -> None:
+        self._send = send
+        self._now = now
+        self._clock: str | None = None
+        self._version: str | None = None
 
-def _problem(each: Finding) -> str:
-    return f"{each.reason}; {each.advice}" if each.advice else f"{each.reason}"
+    def __call__(self, request: Request) -> Response:
+        answer = self._send(request)
+        self._clock = self._clock or vendor_notice(answer.headers, self._now())
+        self._version = self._version or api_notice(answer.headers)
+        return answer
+
+    @property
+    def notices(self) -> list[str]:
+        return [each for each in (self._clock, self._version) if each is not None]
 
 
 class OwnToken:

@@ -1,0 +1,133 @@
+"""`check --offline`: the configuration alone, and tried on a sample of source events."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from tests.unit.test_cli_main import logs_as_before  # noqa: F401 - a fixture that restores what the command sets up
+
+CONFIGURATION = """
+[redis]
+url = "redis://127.0.0.1:9/0"
+
+[[destinations]]
+name = "stackadapt"
+kind = "stackadapt"
+audiences = ["vip*"]
+api_url = "http://127.0.0.1:9/graphql"
+advertiser_id = "2029"
+api_token = "env:STACKADAPT_TOKEN"
+properties = [
+    { name = "plan", type = "STRING", path = "traits.plan" },
+    { name = "seats", type = "NUMBER", path = "traits.seat_count" },
+]
+
+[[destinations]]
+name = "criteo"
+kind = "criteo"
+audiences = ["lapsed"]
+api_url = "http://127.0.0.1:9/criteo"
+advertiser_id = "4711"
+client_id = "relay"
+client_secret = "secret"
+"""
+
+
+def event(who: str, audience: str = "vip", **traits: Any) -> dict[str, Any]:
+    return {
+        "type": "identify",
+        "traits": {"email": f"{who}@example.com", audience: True} | traits,
+        "context": {"personas": {"computation_class": "audience", "computation_key": audience}},
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("STACKADAPT_TOKEN", "token")
+    (tmp_path / "relay.toml").write_text(CONFIGURATION)
+    return tmp_path
+
+
+def check(folder: Path, *arguments: str) -> Result:
+    command = ["check", "--offline", *arguments, "--config", str(folder / "relay.toml")]
+    return CliRunner().invoke(main, command, catch_exceptions=False)
+
+
+def sampled(folder: Path, *events: Any) -> tuple[Any, str]:
+    """What a sample tells of each destination by its name, and the text."""
+    path = folder / "sample.ndjson"
+    path.write_text("".join(f"{json.dumps(each)}\n" for each in events))
+    found = json.loads(check(folder, "--sample", str(path), "--json").stdout)["sample"]
+    return {each["name"]: each for each in found["destinations"]}, check(folder, "--sample", str(path)).stdout
+
+
+# ── The configuration alone ──────────────────────────────────────────────────────────────────────
+
+
+def test_neither_redis_nor_a_vendor_is_asked(folder: Path) -> None:
+    result = check(folder)
+
+    assert result.exit_code == 0
+    assert " ".join(result.stdout.split()).startswith("stackadapt ok its configuration is right; not tried criteo ok")
+    found = json.loads(check(folder, "--json").stdout)
+    assert (found["ok"], found["redis"]) == (True, None)
+    assert [(each["name"], each["ok"]) for each in found["destinations"]] == [("stackadapt", None), ("criteo", None)]
+    assert "sample" not in found
+
+
+def test_a_reference_that_leads_nowhere_is_a_mistake(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STACKADAPT_TOKEN")
+
+    result = check(folder)
+
+    assert result.exit_code == 1
+    assert "environment variable STACKADAPT_TOKEN is not set" in result.stdout
+    assert json.loads(check(folder, "--json").stdout)["ok"] is False
+
+
+# ── A sample ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_destination_tells_how_many_it_would_take(folder: Path) -> None:
+    nobody = event("ada")
+    del nobody["traits"]["email"]
+
+    found, text = sampled(folder, event("ada"), event("bob"), nobody, event("cleo", "lapsed"), {"type": "page"})
+
+    assert {name: (each["about"], each["taken"]) for name, each in found.items()} == {
+        "stackadapt": (3, 2),
+        "criteo": (1, 1),
+    }
+    assert "stackadapt  2 of 3 about its audiences would be taken" in text
+    assert "type (none of track, identify and delete): line 5" in text
+
+
+def test_a_configured_path_where_no_event_has_anything_is_a_warning(folder: Path) -> None:
+    found, text = sampled(folder, event("ada", plan="gold", seats=3), event("bob", plan=""), event("cleo", "lapsed"))
+
+    paths = {each["path"]: (each["what"], each["configured"], each["events"]) for each in found["stackadapt"]["paths"]}
+    assert paths["traits.plan"] == ("property plan", True, 1)
+    assert paths["traits.seat_count"] == ("property seats", True, 0)
+    assert paths["traits.first_name"] == ("property first_name", False, 0)
+    assert found["stackadapt"]["warnings"] == [
+        "no source event of the sample has anything at traits.seat_count (property seats)"
+    ]
+    assert "warning: no source event of the sample has anything at traits.seat_count" in text
+    assert "traits.first_name" not in text
+
+
+def test_a_value_that_does_not_fit_is_told_as_left_out(folder: Path) -> None:
+    found, text = sampled(folder, event("ada", seat_count="many"), event("bob", seat_count="3"))
+
+    assert found["stackadapt"]["left_out"] == {"property seats": 1}
+    assert "left out of them: property seats 1" in text
+
+
+def test_audiences_that_no_event_is_about_are_a_warning(folder: Path) -> None:
+    found, _ = sampled(folder, event("ada"))
+
+    assert found["criteo"]["warnings"] == ["no source event of the sample is about its audiences"]
