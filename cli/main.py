@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from cli.audiences import audiences
 from cli.check import check
 from cli.dead_letters import dead_letters
 from cli.demo import demo
@@ -46,5 +47,5 @@ def main() -> None:
     telemetry.configure()
 
 
-for command in (demo, up, load, preview, status, check, dead_letters, forget, hold, release, sandbox):
+for command in (demo, up, load, preview, status, audiences, check, dead_letters, forget, hold, release, sandbox):
     main.add_command(command)
