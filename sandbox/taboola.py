@@ -2,59 +2,36 @@
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from itertools import chain, count
-from typing import Any, Final, NamedTuple
+from itertools import count
+from typing import Any, Final
 
 import msgspec
 from werkzeug import Request, Response
 
-from sandbox.base import DEFAULT_CLOCK, DEFAULT_SLEEP, Clock, Route, Sleep, json_answer
+from sandbox.base import DEFAULT_CLOCK, DEFAULT_SLEEP, Clock, Refusal, Route, Sleep, json_answer
 from sandbox.journal import Audience
-from sandbox.taboola_access import API, EXAMPLE_ACCOUNT, TaboolaAccess, TaboolaSwitches
+from sandbox.taboola_access import API, EXAMPLE_ACCOUNT, TaboolaAccess
+from sandbox.taboola_audience import DEFAULT_TTL_IN_HOURS, FirstPartyAudience
 from sandbox.taboola_messages import (
     BAD_REQUEST,
+    BodyT,
     Glance,
     Identity,
     NewAudience,
     UserId,
     Users,
     error,
+    forbidden,
     invalid_value,
     listed,
     read,
 )
+from sandbox.taboola_switches import TaboolaSwitches
 
 __all__ = ["TaboolaSandbox", "TaboolaSwitches"]
 
-DEFAULT_TTL_IN_HOURS: Final = 8760
 MAX_TTL_IN_HOURS: Final = 2**31 - 1
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-
-
-class Held(NamedTuple):
-    expires_at: float
-    cluster: tuple[UserId, ...]
-
-
-@dataclass(slots=True)
-class FirstPartyAudience:
-    """One audience. What it was created with is final."""
-
-    id: int
-    account: str
-    name: str | None
-    ready_at: float = 0.0
-    ttl_in_hours: int = DEFAULT_TTL_IN_HOURS
-    exclude_from_campaigns: bool = False
-    integration_source: str | None = None
-    size: int = 0
-    """Users seen in the vendor's network; not what was uploaded."""
-    members: dict[UserId, Held] = field(default_factory=dict)
-
-    @property
-    def key(self) -> Audience:
-        return Audience(self.account, self.name or str(self.id))
 
 
 class TaboolaSandbox(TaboolaAccess):
@@ -70,10 +47,17 @@ class TaboolaSandbox(TaboolaAccess):
         )
         super().__init__(routes, switches or TaboolaSwitches(), clock=clock, sleep=sleep)
 
-    def add_audience(self, audience_id: int, *, account: str = EXAMPLE_ACCOUNT, name: str | None = None) -> None:
-        """An audience that was there before and is ready."""
+    def add_audience(
+        self, audience_id: int, *, account: str = EXAMPLE_ACCOUNT, name: str | None = None, kind: str | None = None
+    ) -> None:
+        """An audience that was there before and is ready. Of another `kind` (PIXEL, say), it takes no users."""
         with self._lock:
-            self._by_id[audience_id] = FirstPartyAudience(audience_id, account, name)
+            self._by_id[audience_id] = FirstPartyAudience(audience_id, account, name, kind=kind)
+
+    def delete_audience(self, audience_id: int) -> None:
+        """Somebody has deleted it: no endpoint of onboarding does."""
+        with self._lock:
+            del self._by_id[audience_id]
 
     def set_size(self, audience_id: int, size: int) -> None:
         """What `my_audiences` tells as the audience's size."""
@@ -89,10 +73,7 @@ class TaboolaSandbox(TaboolaAccess):
 
     def _memberships(self) -> Mapping[Audience, Collection[str]]:
         now = self._clock()
-        return {
-            audience.key: [user.user_id for user, held in audience.members.items() if now < held.expires_at]
-            for audience in self._by_id.values()
-        }
+        return {audience.key: [user.user_id for user in audience.held_at(now)] for audience in self._by_id.values()}
 
     def _audiences(self, route: str, request: Request) -> Collection[Audience]:
         if route != "amend":
@@ -109,21 +90,36 @@ class TaboolaSandbox(TaboolaAccess):
 
     def _create(self, request: Request, account: str) -> Response:
         """An existing name returns the existing audience; its first values stay (page "create")."""
-        wanted = read(request, NewAudience)
+        wanted = self._read(request, NewAudience)
         if not wanted.audience_name.strip():
             raise invalid_value("audience_name", wanted.audience_name)
         if wanted.ttl_in_hours is not None and not 1 <= wanted.ttl_in_hours <= MAX_TTL_IN_HOURS:
             raise error(400, "Bad request", code=BAD_REQUEST)
-        audience = self._named(account, wanted.audience_name) or self._new_audience(account, wanted)
-        return json_answer(
-            {
-                "audience_name": audience.name,
-                "ttl_in_hours": audience.ttl_in_hours,
-                "audience_id": audience.id,
-                "exclude_from_campaigns": audience.exclude_from_campaigns,
-                "integration_source": audience.integration_source,
-            }
-        )
+        audience = self._named(account, wanted.audience_name)
+        if audience is not None and self.switches.existing_name == "refused":
+            raise error(400, "An audience with this name already exists", code=BAD_REQUEST, field="audience_name")
+        return json_answer(self._created_json(audience or self._new_audience(account, wanted)))
+
+    def _created_json(self, audience: FirstPartyAudience) -> dict[str, Any]:
+        told: dict[str, Any] = {"audience_name": audience.name}
+        if self.switches.create_tells != "name":
+            told["audience_id"] = self._written(audience.id)
+        if self.switches.create_tells == "all":
+            told["ttl_in_hours"] = audience.ttl_in_hours
+            told["exclude_from_campaigns"] = audience.exclude_from_campaigns
+            told["integration_source"] = audience.integration_source
+        return told
+
+    def _written(self, audience_id: int) -> int | str | float:
+        written: dict[str, int | str | float] = {
+            "integer": audience_id,
+            "text": str(audience_id),
+            "decimal": float(audience_id),
+        }
+        return written[self.switches.ids_as]
+
+    def _read(self, request: Request, kind: type[BodyT]) -> BodyT:
+        return read(request, kind, overlook_unknown=not self.switches.refuse_unknown_fields)
 
     def _named(self, account: str, name: str) -> FirstPartyAudience | None:
         return next((each for each in self._by_id.values() if (each.account, each.name) == (account, name)), None)
@@ -134,6 +130,7 @@ class TaboolaSandbox(TaboolaAccess):
             account,
             wanted.audience_name,
             ready_at=self._clock() + self.switches.ready_delay_seconds,
+            listed_at=self._clock() + self.switches.listing_delay_seconds,
             ttl_in_hours=wanted.ttl_in_hours or DEFAULT_TTL_IN_HOURS,
             exclude_from_campaigns=bool(wanted.exclude_from_campaigns),
             integration_source=wanted.integration_source,
@@ -143,13 +140,15 @@ class TaboolaSandbox(TaboolaAccess):
 
     def _amend(self, request: Request, account: str) -> Response:
         """ADD or REMOVE users. Success is a 200 with an empty body, and tells nothing of matches."""
-        users = read(request, Users)
+        users = self._read(request, Users)
+        if users.integration_source is not None and not self.switches.source_with_users:
+            raise error(400, "Object contains unknown field `integration_source`", code=BAD_REQUEST)
         self._check_identities(users.identities)
         audience = self._usable(account, users.audience_id)
         if users.operation == "ADD":
-            self._add(audience, users.identities)
+            audience.add(users.identities, self._clock(), renew=self.switches.adding_again_renews)
         else:
-            self._remove(audience, users.identities)
+            audience.remove(users.identities, whole_clusters=self.switches.remove_drops_cluster)
         blank = Response()
         del blank.headers["Content-Type"]
         return blank
@@ -157,12 +156,24 @@ class TaboolaSandbox(TaboolaAccess):
     def _check_identities(self, identities: list[Identity]) -> None:
         if not identities and self.switches.refuse_no_identities:
             raise invalid_value("identities", [])
-        if self.switches.max_users is not None and len(identities) > self.switches.max_users:
-            raise error(400, f"More than {self.switches.max_users} users", code=BAD_REQUEST, field="identities")
-        if not all(identity.cluster for identity in identities):
-            raise invalid_value("cluster", [])
-        for user in chain.from_iterable(identity.cluster for identity in identities):
-            self._check_user(user)
+        self._check_number("users", len(identities), self.switches.max_users, "identities")
+        for identity in identities:
+            if not identity.cluster and self.switches.refuse_no_identities:
+                raise invalid_value("cluster", [])
+            self._check_number("ids of a user", len(identity.cluster), self.switches.max_ids, "cluster")
+            for user in identity.cluster:
+                self._check_user(user)
+
+    def _check_number(self, what: str, number: int, most: int | None, field_: str) -> None:
+        if most is None or number <= most:
+            return
+        match self.switches.over_limit:
+            case "words":
+                raise error(400, f"More than {most} {what}", code=BAD_REQUEST, field=field_)
+            case "vague":
+                raise error(400, "Bad request", code=BAD_REQUEST)
+            case "413":
+                raise Refusal(Response(status=413))
 
     def _check_user(self, user: UserId) -> None:
         """Page "user id object". The vendor is taken to echo what it does not like, as it does for audience ids."""
@@ -181,39 +192,44 @@ class TaboolaSandbox(TaboolaAccess):
         audience = self._by_id.get(audience_id)
         if audience is None and self.switches.accept_unknown_audiences:
             audience = self._by_id[audience_id] = FirstPartyAudience(audience_id, account, None)
-        if audience is None or audience.account != account or self._clock() < audience.ready_at:
-            raise invalid_value("audience_id", audience_id)
+        mine = audience is not None and audience.account == account and audience.kind is None
+        if audience is None or not mine or self._clock() < audience.ready_at:
+            raise self._unusable(audience_id)
         return audience
 
-    def _add(self, audience: FirstPartyAudience, identities: list[Identity]) -> None:
-        now = self._clock()
-        fresh_until = now + audience.ttl_in_hours * 3600
-        for identity in identities:
-            cluster = tuple(identity.cluster)
-            for user in cluster:
-                held = audience.members.get(user)
-                keeps = held is not None and now < held.expires_at and not self.switches.adding_again_renews
-                audience.members[user] = Held(held.expires_at if held and keeps else fresh_until, cluster)
-
-    def _remove(self, audience: FirstPartyAudience, identities: list[Identity]) -> None:
-        for user in chain.from_iterable(identity.cluster for identity in identities):
-            held = audience.members.pop(user, None)
-            if held is not None and self.switches.remove_drops_cluster:
-                for companion in held.cluster:
-                    audience.members.pop(companion, None)
+    def _unusable(self, audience_id: int) -> Refusal:
+        match self.switches.unusable:
+            case "field":
+                return invalid_value("audience_id", audience_id)
+            case "message":
+                return error(400, f"Invalid value '{audience_id}'")
+            case "words":
+                return error(400, "Unknown audience")
+            case "not found":
+                return error(404, "Audience not found")
+            case "forbidden":
+                return forbidden()
 
     def _my_audiences(self, _request: Request, account: str) -> Response:
-        return listed([_audience_json(each) for each in self._by_id.values() if each.account == account])
+        now, everyone = self._clock(), self.switches.lists_all_accounts
+        shown = (each for each in self._by_id.values() if now >= each.listed_at)
+        return listed([self._listed_json(each) for each in shown if everyone or each.account == account])
 
+    def _listed_json(self, audience: FirstPartyAudience) -> dict[str, Any]:
+        unused = ("description", "status", "event_name", "condition", "last_modified_by", "last_modified_at")
+        whole_days, more = divmod(audience.ttl_in_hours, 24)
+        return dict.fromkeys(unused) | {
+            "id": self._written(audience.id),
+            "display_name": audience.name,
+            "type": audience.kind,
+            "advertiser_id": audience.account,
+            "look_back_window": whole_days + (more > 0 and self.switches.days == "up"),
+            "category": "NONE",
+            "exclude_from_campaigns": audience.exclude_from_campaigns,
+            "audience_size": self._size(audience),
+        }
 
-def _audience_json(audience: FirstPartyAudience) -> dict[str, Any]:
-    unused = ("description", "status", "type", "event_name", "condition", "last_modified_by", "last_modified_at")
-    return dict.fromkeys(unused) | {
-        "id": audience.id,
-        "display_name": audience.name,
-        "advertiser_id": audience.account,
-        "look_back_window": audience.ttl_in_hours // 24,
-        "category": "NONE",
-        "exclude_from_campaigns": audience.exclude_from_campaigns,
-        "audience_size": audience.size,
-    }
+    def _size(self, audience: FirstPartyAudience) -> int | None:
+        if self.switches.size == "members":
+            return len(audience.held_at(self._clock()))
+        return audience.size if self.switches.size == "as set" else None

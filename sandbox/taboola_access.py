@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from werkzeug import Request, Response
@@ -10,45 +9,17 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from sandbox.base import Clock, Refusal, Route, Sleep, Vendor, bearer, json_answer
 from sandbox.ratelimit import RateWindow
-from sandbox.taboola_messages import BAD_REQUEST, FORBIDDEN, credentials_error, error, listed
+from sandbox.taboola_messages import BAD_REQUEST, Trouble, credentials_error, error, forbidden, listed
+from sandbox.taboola_switches import TaboolaSwitches
+
+__all__ = ["API", "EXAMPLE_ACCOUNT", "TaboolaAccess", "TaboolaSwitches"]
 
 API: Final = "/backstage/api/1.0"
 EXAMPLE_ACCOUNT: Final = "my-account"
 EXAMPLE_ACCOUNTS: Final = (EXAMPLE_ACCOUNT, "example-account")
 
-_ACCOUNT: Final = re.compile(r"[a-z0-9-]+")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaboolaSwitches:
-    """What may differ from one account to the next, and what Taboola leaves open, each with its likely value."""
-
-    refused_clients: frozenset[str] = frozenset()
-    """Client ids whose token requests fail."""
-    token_seconds: int = 43_200
-    new_token_revokes_old: bool = False
-    accept_unknown_tokens: bool = False
-    """Whether a token that was not issued here is taken."""
-    accounts: frozenset[str] | None = None
-    """Those that the caller may use; None: every one."""
-    strict_identifiers: bool = True
-    """Refuse what would never match: an email that is not a SHA-256 in lower-case hex, a hashed device id."""
-    max_users: int | None = 100_000
-    """Users in one request; the vendor only suggests it."""
-    max_body_bytes: int | None = None
-    refuse_no_identities: bool = True
-    ready_delay_seconds: float = 0.0
-    """How long a new audience cannot be used; the vendor says up to an hour."""
-    remove_drops_cluster: bool = False
-    """Whether removing one id removes all that were added in one cluster with it."""
-    adding_again_renews: bool = True
-    """Whether adding a member again starts its time to live anew."""
-    accept_unknown_audiences: bool = False
-    """Whether an audience id that was never given out is taken."""
-    rate_limit: int | None = None
-    """Calls a minute of one client id."""
-    retry_after: bool = True
-    """Whether a 429 tells when to come back."""
+_ACCOUNT: Final = re.compile(r"(?!\d+$)[a-z0-9-]+")
+"""Alphabetic ids; the number that an account has, too, is none."""
 
 
 class TaboolaAccess(Vendor):
@@ -85,6 +56,13 @@ class TaboolaAccess(Vendor):
         message = "Method not allowed" if isinstance(error_, MethodNotAllowed) else "Resource not found"
         return error(error_.code or 404, message).response
 
+    def _finish(self, request: Request, response: Response) -> None:
+        """Errors are XML unless JSON is asked for (page "client credentials flow")."""
+        accepted = "json" if "application/json" in request.headers.get("Accept", "") else "xml"
+        form = accepted if self.switches.errors_in == "accepted" else self.switches.errors_in
+        if form == "xml" and isinstance(response, Trouble):
+            response.turn_to_xml()
+
     def _token(self, request: Request) -> Response:
         """Client credentials, in a form or in the query."""
         if request.path.endswith("/"):
@@ -93,10 +71,10 @@ class TaboolaAccess(Vendor):
         client, secret = request.values.get("client_id"), request.values.get("client_secret")
         if request.values.get("grant_type") != "client_credentials":
             exception, name = "UnsupportedGrantTypeException", "unsupported_grant_type"
-            raise credentials_error(request, 400, exception, name, "Unsupported grant type")
+            raise credentials_error(400, exception, name, "Unsupported grant type")
         if not client or not secret or client in self.switches.refused_clients:
             exception, name = "BadClientCredentialsException", "invalid_client"
-            raise credentials_error(request, 400, exception, name, "Bad client credentials")
+            raise credentials_error(400, exception, name, "Bad client credentials")
         revoke_others = self.switches.new_token_revokes_old
         token = self.tokens.issue(client, self.switches.token_seconds, revoke_others=revoke_others)
         return json_answer({"access_token": token, "token_type": "bearer", "expires_in": self.switches.token_seconds})
@@ -107,7 +85,7 @@ class TaboolaAccess(Vendor):
         if standing == "valid" or (standing == "unknown" and token and self.switches.accept_unknown_tokens):
             return
         description = "Full authentication is required to access this resource"
-        raise credentials_error(request, 401, "UnauthorizedException", "unauthorized", description)
+        raise credentials_error(401, "UnauthorizedException", "unauthorized", description)
 
     def _take_call(self, client: str) -> None:
         limit = self.switches.rate_limit
@@ -128,10 +106,11 @@ class TaboolaAccess(Vendor):
         """Account ids are alphabetic; an unknown one was seen as 400, one of somebody else's as 403."""
         if account is None:
             return
-        if not _ACCOUNT.fullmatch(account):
+        foreign = self.switches.accounts is not None and account not in self.switches.accounts
+        if not _ACCOUNT.fullmatch(account) or (foreign and self.switches.foreign_account == "unknown"):
             raise error(400, "Unknown publisher", code=BAD_REQUEST)
-        if self.switches.accounts is not None and account not in self.switches.accounts:
-            raise error(403, "Requested action is forbidden", code=FORBIDDEN)
+        if foreign:
+            raise forbidden()
         self._known_accounts[account] = None
 
     def _token_details(self, request: Request) -> Response:
@@ -150,6 +129,8 @@ class TaboolaAccess(Vendor):
         return json_answer(account_json(1, self._accounts()[0]))
 
     def _allowed_accounts(self, _request: Request) -> Response:
+        if not self.switches.lists_accounts:
+            raise forbidden()
         return listed([account_json(number, each) for number, each in enumerate(self._accounts(), start=1)])
 
     def _accounts(self) -> list[str]:

@@ -1,5 +1,6 @@
-"""What Taboola reads and answers: request bodies, and errors in JSON or, for credentials, in XML."""
+"""What Taboola reads and answers: request bodies, and errors in JSON or XML."""
 
+import html
 import re
 from typing import Any, Final, Literal, TypeVar
 
@@ -9,7 +10,6 @@ from werkzeug import Request, Response
 from sandbox.base import Refusal, json_answer
 
 BAD_REQUEST: Final = "api.action.bad_request.null"
-FORBIDDEN: Final = "api.action.forbidden"
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,20 +51,44 @@ class Glance(msgspec.Struct, frozen=True):
 
 
 BodyT = TypeVar("BodyT", bound=Body)
+_KNOWN: Final = frozenset(name for kind in (NewAudience, Users, Identity, UserId) for name in kind.__struct_fields__)
 
 
-def read(request: Request, kind: type[BodyT]) -> BodyT:
+def read(request: Request, kind: type[BodyT], *, overlook_unknown: bool = False) -> BodyT:
     """The body, or a refusal: 415 unless it is declared as JSON, 400 when it does not fit."""
     if request.mimetype != "application/json":
         declared = request.mimetype or "application/octet-stream"
         raise error(415, f"{declared} content type is not supported by the requested resource")
     try:
+        if overlook_unknown:
+            return msgspec.convert(_known_of(msgspec.json.decode(request.get_data())), kind)
         return msgspec.json.decode(request.get_data(), type=kind)
     except msgspec.ValidationError as invalid:
         found = re.search(r"`\$\.([^`]+)`$", str(invalid)) or re.search(r"field `([^`]+)`", str(invalid))
         raise error(400, str(invalid), code=BAD_REQUEST, field=found and found[1]) from invalid
     except msgspec.DecodeError as malformed:
         raise error(400, "Bad request", code=BAD_REQUEST) from malformed
+
+
+def _known_of(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {name: _known_of(value) for name, value in tree.items() if name in _KNOWN}
+    return [_known_of(each) for each in tree] if isinstance(tree, list) else tree
+
+
+class Trouble(Response):
+    """An error, in JSON until it is turned to XML."""
+
+    def __init__(self, body: dict[str, Any], status: int, root: str) -> None:
+        super().__init__(msgspec.json.encode(body), status, mimetype="application/json")
+        self._body = body
+        self._root = root
+
+    def turn_to_xml(self) -> None:
+        told = {name: value for name, value in self._body.items() if value not in (None, [])}
+        fields = "".join(f"<{name}>{html.escape(str(value))}</{name}>" for name, value in told.items())
+        self.set_data(f"<{self._root}>{fields}</{self._root}>")
+        self.mimetype = "application/xml"
 
 
 def error(status: int, message: str, *, code: str | None = None, field: str | None = None) -> Refusal:
@@ -77,19 +101,19 @@ def error(status: int, message: str, *, code: str | None = None, field: str | No
         "message_code_english_template": None,
         "template_parameters": [],
     }
-    return Refusal(json_answer(body, status))
+    return Refusal(Trouble(body, status, "ApiError"))
 
 
 def invalid_value(field: str, value: object) -> Refusal:
     return error(400, f"Invalid value '{value}'", code=BAD_REQUEST, field=field)
 
 
-def credentials_error(request: Request, status: int, exception: str, name: str, description: str) -> Refusal:
-    """XML, unless JSON is asked for (page "client credentials flow")."""
-    if "application/json" in request.headers.get("Accept", ""):
-        return Refusal(json_answer({"error": name, "error_description": description}, status))
-    fields = f"<error>{name}</error><error_description>{description}</error_description>"
-    return Refusal(Response(f"<{exception}>{fields}</{exception}>", status, mimetype="application/xml"))
+def forbidden() -> Refusal:
+    return error(403, "Requested action is forbidden", code="api.action.forbidden")
+
+
+def credentials_error(status: int, exception: str, name: str, description: str) -> Refusal:
+    return Refusal(Trouble({"error": name, "error_description": description}, status, exception))
 
 
 def listed(rows: list[dict[str, Any]]) -> Response:

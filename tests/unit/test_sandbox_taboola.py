@@ -134,6 +134,32 @@ def test_a_call_without_a_good_token_is_a_401_in_xml_or_json() -> None:
     assert json(in_json)["error"] == "unauthorized"
 
 
+@pytest.mark.parametrize(
+    ("errors_in", "accept", "mimetype"),
+    [
+        ("accepted", "application/json", "application/json"),
+        ("accepted", "*/*", "application/xml"),
+        ("json", "*/*", "application/json"),
+        ("xml", "application/json", "application/xml"),
+    ],
+)
+def test_errors_are_in_xml_unless_json_is_accepted(errors_in: Any, accept: str, mimetype: str) -> None:
+    somebody = caller(errors_in=errors_in)
+    headers = {"Authorization": f"Bearer {somebody.token}", "Accept": accept}
+    body = {"operation": "ADD", "audience_id": 7, "identities": [{"cluster": [ADA]}]}
+    response = somebody.http.post(f"{API}/acme/audience_onboarding", json=body, headers=headers)
+
+    assert (response.status_code, response.mimetype) == (400, mimetype)
+    if mimetype == "application/xml":
+        assert response.text == (
+            "<ApiError><http_status>400</http_status><message>Invalid value &#x27;7&#x27;</message>"
+            "<offending_field>audience_id</offending_field><message_code>api.action.bad_request.null</message_code>"
+            "</ApiError>"
+        )
+        return
+    assert json(response)["offending_field"] == "audience_id"
+
+
 @pytest.mark.parametrize(("revokes", "status"), [(False, 200), (True, 401)])
 def test_whether_a_new_token_revokes_the_old_is_a_switch(*, revokes: bool, status: int) -> None:
     somebody = caller(new_token_revokes_old=revokes)
@@ -167,6 +193,28 @@ def test_accounts_can_be_restricted_and_are_listed() -> None:
     assert [row["account_id"] for row in allowed["results"]] == ["acme", "other"]
     assert allowed["metadata"]["total"] == 2
     assert json(somebody.ask("GET", "/users/current/account"))["account_id"] == "acme"
+
+
+@pytest.mark.parametrize(("foreign", "status"), [("forbidden", 403), ("unknown", 400)])
+def test_what_a_foreign_account_is_answered_is_a_switch(foreign: Any, status: int) -> None:
+    assert caller(accounts=frozenset({"acme"}), foreign_account=foreign).create("vip", "other").status_code == status
+
+
+def test_the_number_of_an_account_is_not_its_id() -> None:
+    assert json(caller().create("vip", "1163"))["message"] == "Unknown publisher"
+
+
+def test_the_list_of_accounts_can_be_forbidden() -> None:
+    assert caller(lists_accounts=False).ask("GET", "/users/current/allowed-accounts").status_code == 403
+
+
+def test_audiences_of_one_name_in_several_accounts_are_told_apart() -> None:
+    somebody = caller()
+    somebody.create("vip")
+    somebody.create("churned")
+    somebody.create("vip", account="other")
+
+    assert set(somebody.sandbox.members()) == {"acme/vip", "churned", "other/vip"}
 
 
 # ── Creating ─────────────────────────────────────────────────────────────────────────────────────
@@ -215,6 +263,38 @@ def test_a_bad_creation_is_refused(body: dict[str, Any]) -> None:
     assert response.status_code == 400
     assert json(response)["http_status"] == 400
     assert somebody.sandbox.members() == {}
+
+
+def test_creating_an_existing_name_can_be_refused() -> None:
+    somebody = caller(existing_name="refused")
+
+    assert somebody.create("vip").status_code == 200
+    assert somebody.create("vip", account="other").status_code == 200
+    assert json(somebody.create("vip"))["message"] == "An audience with this name already exists"
+
+
+@pytest.mark.parametrize(
+    ("tells", "told"), [("id", {"audience_name": "vip", "audience_id": 49}), ("name", {"audience_name": "vip"})]
+)
+def test_a_creation_may_be_answered_with_less(tells: Any, told: dict[str, Any]) -> None:
+    assert json(caller(create_tells=tells).create("vip")) == told
+
+
+@pytest.mark.parametrize(("ids_as", "written"), [("integer", "49"), ("text", '"49"'), ("decimal", "49.0")])
+def test_ids_may_be_written_in_several_ways(ids_as: Any, written: str) -> None:
+    somebody = caller(ids_as=ids_as)
+
+    assert f'"audience_id":{written},' in somebody.create("vip").text
+    assert f'"id":{written},' in somebody.ask("GET", "/acme/my_audiences").text
+    assert somebody.amend("ADD", 49, [ADA]).status_code == 200
+
+
+def test_unknown_fields_can_be_overlooked() -> None:
+    somebody = caller(refuse_unknown_fields=False)
+
+    assert somebody.create("vip", colour="red").status_code == 200
+    assert somebody.amend("ADD", 49, [ADA | {"colour": "red"}]).status_code == 200
+    assert somebody.amend("UPSERT", 49, [ADA]).status_code == 400
 
 
 def test_a_null_is_as_good_as_nothing() -> None:
@@ -321,11 +401,37 @@ def test_too_many_users_are_refused() -> None:
     assert json(somebody.amend("ADD", 49, [ADA], [BOB]))["offending_field"] == "identities"
 
 
+@pytest.mark.parametrize(
+    ("form", "status", "message"), [("words", 400, "More than 1 "), ("vague", 400, "Bad request"), ("413", 413, "")]
+)
+@pytest.mark.parametrize("limit", ["max_users", "max_ids"])
+def test_what_is_over_a_limit_is_answered_in_several_ways(form: Any, status: int, message: str, limit: str) -> None:
+    somebody = caller(over_limit=form, **{limit: 1})
+    somebody.create("vip")
+    clusters = [[ADA], [BOB]] if limit == "max_users" else [[ADA, PHONE]]
+    response = somebody.amend("ADD", 49, *clusters)
+
+    assert response.status_code == status
+    assert message in response.text
+    assert somebody.members() == set()
+
+
 def test_an_empty_request_can_be_let_pass() -> None:
     somebody = caller(refuse_no_identities=False)
     somebody.create("vip")
 
     assert somebody.amend("ADD", 49).status_code == 200
+    assert somebody.amend("ADD", 49, []).status_code == 200
+
+
+def test_users_may_come_with_a_partners_name_or_not() -> None:
+    body = {"operation": "ADD", "audience_id": 49, "identities": [{"cluster": [ADA]}], "integration_source": "acme.io"}
+    lenient, strict = caller(), caller(source_with_users=False)
+    lenient.create("vip")
+    strict.create("vip")
+
+    assert lenient.ask("POST", "/acme/audience_onboarding", body).status_code == 200
+    assert strict.ask("POST", "/acme/audience_onboarding", body).status_code == 400
 
 
 def test_a_new_audience_is_not_ready_at_once() -> None:
@@ -339,6 +445,39 @@ def test_a_new_audience_is_not_ready_at_once() -> None:
     somebody.now += HOUR
 
     assert somebody.amend("ADD", 49, [ADA]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("unusable", "status", "told"),
+    [
+        ("field", 400, {"message": "Invalid value '7'", "offending_field": "audience_id"}),
+        ("message", 400, {"message": "Invalid value '7'", "offending_field": None}),
+        ("words", 400, {"message": "Unknown audience", "offending_field": None}),
+        ("not found", 404, {"message": "Audience not found"}),
+        ("forbidden", 403, {"message": "Requested action is forbidden"}),
+    ],
+)
+def test_an_audience_that_takes_no_users_is_told_in_several_ways(
+    unusable: Any, status: int, told: dict[str, Any]
+) -> None:
+    response = caller(unusable=unusable).amend("ADD", 7, [ADA])
+
+    assert response.status_code == status
+    assert json(response).items() >= told.items()
+
+
+def test_an_audience_of_another_kind_takes_no_users(somebody: Caller) -> None:
+    somebody.sandbox.add_audience(7, account="acme", name="visitors", kind="PIXEL")
+
+    assert json(somebody.amend("ADD", 7, [ADA]))["offending_field"] == "audience_id"
+    assert [row["type"] for row in json(somebody.ask("GET", "/acme/my_audiences"))["results"]] == [None, "PIXEL"]
+
+
+def test_a_deleted_audience_is_unknown(somebody: Caller) -> None:
+    somebody.sandbox.delete_audience(49)
+
+    assert somebody.amend("ADD", 49, [ADA]).status_code == 400
+    assert json(somebody.create("vip"))["audience_id"] == 50
 
 
 def test_an_audience_may_have_been_there_before() -> None:
@@ -396,6 +535,44 @@ def test_audiences_of_the_account_are_listed(somebody: Caller) -> None:
     assert rows[0]["look_back_window"] == 365
     assert rows[0]["audience_size"] == 1200
     assert rows[0]["status"] is None
+
+
+def test_a_new_audience_is_not_listed_at_once() -> None:
+    somebody = caller(listing_delay_seconds=HOUR)
+    somebody.create("vip")
+
+    assert json(somebody.ask("GET", "/acme/my_audiences"))["results"] == []
+
+    somebody.now += HOUR
+
+    assert json(somebody.ask("GET", "/acme/my_audiences"))["metadata"]["total"] == 1
+
+
+def test_audiences_of_other_accounts_may_be_listed() -> None:
+    somebody = caller(lists_all_accounts=True)
+    somebody.create("vip")
+    somebody.create("theirs", account="other")
+    rows = json(somebody.ask("GET", "/acme/my_audiences"))["results"]
+
+    assert [row["advertiser_id"] for row in rows] == ["acme", "other"]
+
+
+@pytest.mark.parametrize(("days", "shown"), [("down", 1), ("up", 2)])
+def test_days_may_be_rounded_in_two_ways(days: Any, shown: int) -> None:
+    somebody = caller(days=days)
+    somebody.create("vip", ttl_in_hours=36)
+
+    assert json(somebody.ask("GET", "/acme/my_audiences"))["results"][0]["look_back_window"] == shown
+
+
+@pytest.mark.parametrize(("size", "shown"), [("as set", 7), ("members", 2), ("none", None)])
+def test_the_size_is_a_switch(size: Any, shown: int | None) -> None:
+    somebody = caller(size=size)
+    somebody.create("vip")
+    somebody.amend("ADD", 49, [ADA, PHONE])
+    somebody.sandbox.set_size(49, 7)
+
+    assert json(somebody.ask("GET", "/acme/my_audiences"))["results"][0]["audience_size"] == shown
 
 
 def test_an_unknown_path_and_a_wrong_method_are_errors_in_json(somebody: Caller) -> None:
