@@ -1,16 +1,19 @@
-"""Taboola: first-party audiences of one account, over the Backstage API."""
+"""Taboola: first-party audiences, over the Backstage API."""
 
 import glob
-from collections.abc import Generator, Mapping
+import re
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal
-from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
 from worker.contract import Identifier, LaneKey
 from worker.destinations.base import (
+    AccountReading,
     ApiUrl,
+    AudienceFacts,
     BatchSettings,
+    Catalogue,
     Conversation,
     Credential,
     Destination,
@@ -21,22 +24,24 @@ from worker.destinations.base import (
     Reading,
     Receipt,
     Request,
-    Response,
     Secret,
     Text,
     expect_success,
     is_hashed,
-    says_too_many,
-    scrub,
     sha256_hex,
 )
-from worker.errors import NeedsPerson, Refused, TooLarge, TryLater
+from worker.destinations.taboola_account import Account, Place
+from worker.destinations.taboola_answers import Audience, allowed_accounts
+from worker.destinations.taboola_complaints import FORBIDDEN, NOT_FOUND
+from worker.destinations.taboola_delivery import Delivery, DeliveryById, DeliveryByName, note_keys
+from worker.destinations.taboola_terms import LONGEST_TTL, STATED, Wanted
+from worker.errors import NeedsPerson
 from worker.patterns import matches
 
-BAD_REQUEST: Final = 400
-NOT_FOUND: Final = 404
-MAX_USERS = 100_000
+METHOD_NOT_ALLOWED: Final = 405
+MAX_USERS: Final = 100_000
 """Users in one request ("add or remove users": suggested at most)."""
+_HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f-]+")
 
 
 class TaboolaBatch(BatchSettings):
@@ -51,8 +56,10 @@ class TaboolaSettings(DestinationSettings):
     account_id: Text
     audience_identifier: Literal["computation_key", "audience_name", "external_audience_id"] = "computation_key"
     audience_names: Mapping[str, Text] = Field(default_factory=dict)
-    ttl_in_hours: Annotated[int, Field(ge=1, lt=2**31)] = 8760
+    ttl_in_hours: Annotated[int, Field(ge=1, le=LONGEST_TTL)] = 8760
     exclude_from_campaigns: bool = False
+    integration_source: Text | None = None
+    """The name of a partner for whom the audiences are kept; the same for an audience's whole life."""
     batch: TaboolaBatch = TaboolaBatch()
 
     @model_validator(mode="after")
@@ -62,10 +69,14 @@ class TaboolaSettings(DestinationSettings):
         return self
 
     def reading(self) -> Reading:
-        common = Reading(identifiers=("email", "device"), hashed_emails=("sha256",))
+        common = Reading(
+            identifiers=("email", "device"),
+            hashed_emails=("sha256",),
+            account=AccountReading("context.personas.audience_settings.account_id", self.account_id, self.api_url),
+        )
         if self.audience_identifier == "external_audience_id":
             return common._replace(audience="context.personas.external_audience_id", numeric_audience=True)
-        return common._replace(audience_names=self.audience_names or None)
+        return common._replace(audience_names=self.audience_names or None, properties=STATED)
 
     def target(self) -> tuple[str, ...]:
         return (self.api_url, self.account_id)
@@ -81,7 +92,8 @@ class TaboolaSettings(DestinationSettings):
 class Taboola(Destination):
     """Finds or creates the audience as `audience_identifier` decides, then removes and adds users.
 
-    Success is a 200 with an empty body; there are no results for single users.
+    Success is a 200 with an empty body; there are no results for single users. An event may name an account of its
+    own, to which the credentials may have no access: whatever needs a person there holds that lane alone.
     """
 
     Settings = TaboolaSettings
@@ -91,8 +103,10 @@ class Taboola(Destination):
 
     def __init__(self, settings: TaboolaSettings) -> None:
         self._settings = settings
+        self._by_id = settings.audience_identifier == "external_audience_id"
+        self._wanted = Wanted(settings.ttl_in_hours, settings.exclude_from_campaigns, settings.integration_source)
         self._backstage = f"{settings.api_url}/backstage"
-        self._account = f"{self._backstage}/api/1.0/{quote(settings.account_id, safe='')}"
+        self._api = f"{self._backstage}/api/1.0"
 
     @property
     def credential(self) -> Credential:
@@ -111,120 +125,67 @@ class Taboola(Destination):
             return Identifier("email", sha256_hex(identifier.value))
         return identifier
 
+    def aliases(self, identifier: Identifier) -> tuple[Identifier, ...]:
+        """Device ids in each case, too: the relay passes them as given, and another source may have given another.
+
+        Only those in hexadecimal: there case tells nobody apart.
+        """
+        forms = [identifier, self.vendor_form(identifier)]
+        if identifier.type == "device" and _HEXADECIMAL.fullmatch(identifier.value):
+            forms += [Identifier("device", identifier.value.lower()), Identifier("device", identifier.value.upper())]
+        return tuple(dict.fromkeys(forms))
+
     def note_keys(self, lane: LaneKey) -> tuple[str, ...]:
-        return () if self._by_id else (_note(lane),)
+        return () if self._by_id else note_keys(lane)
 
     def converse(self, batch: FoldedBatch, notes: Notes) -> Conversation:
-        audience_id = yield from self._audience(batch, notes)
-        if audience_id is None:
-            return Receipt()  # nobody is in an audience that does not exist
-        for operation, entries in (("REMOVE", batch.removes), ("ADD", batch.adds)):
-            if entries:
-                body = {
-                    "operation": operation,
-                    "audience_id": audience_id,
-                    "identities": [{"cluster": [_user(each) for each in entry.identifiers]} for entry in entries],
-                }
-                _check(
-                    batch.lane,
-                    notes,
-                    (yield Request.json("POST", f"{self._account}/audience_onboarding", body)),
-                )
+        place = Place.of(batch.lane.audience, self._settings.account_id)
+        try:
+            yield from self._delivery(place, batch, notes).run()
+        except NeedsPerson as order:
+            if place.account == self._settings.account_id:
+                raise
+            raise NeedsPerson(order.reason, order.detail, scope="lane") from None
         return Receipt()
 
     def probe(self) -> Probe:
         """Ask which accounts the credentials may act for; where that is not told, try the account."""
-        response = yield Request.get(f"{self._backstage}/api/1.0/users/current/allowed-accounts")
-        if response.status == NOT_FOUND:
-            _check_account((yield Request.get(f"{self._account}/my_audiences")))
-            return f"account {self._settings.account_id} can be read"
+        account_id = self._settings.account_id
+        response = yield Request.get(f"{self._api}/users/current/allowed-accounts")
+        if response.status in {FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED}:
+            return (yield from self._can_be_read())
         expect_success(response)
-        rows = response.json().get("results") or []
-        accounts = {str(row.get("account_id")) for row in rows if isinstance(row, dict)}
-        if self._settings.account_id not in accounts:
-            raise NeedsPerson(
-                "account not allowed",
-                f"the credentials work, but not for account_id {self._settings.account_id!r}; "
-                "use the alphabetic id of an account they may act for",
-            )
-        return f"account {self._settings.account_id} is allowed"
-
-    @property
-    def _by_id(self) -> bool:
-        return self._settings.audience_identifier == "external_audience_id"
-
-    def _audience(self, batch: FoldedBatch, notes: Notes) -> Generator[Request, Response, int | None]:
-        """The audience's id. A batch of removes alone creates nothing."""
-        if self._by_id:
-            return int(batch.lane.audience)
-        if known := notes.get(_note(batch.lane)):
-            return int(known)
-        found = (yield from self._create(batch.lane)) if batch.adds else (yield from self._find(batch.lane))
-        if found is not None:
-            notes[_note(batch.lane)] = str(found)
-        return found
-
-    def _create(self, lane: LaneKey) -> Generator[Request, Response, int]:
-        """Create the audience, or be told the id of the one that has this name already."""
-        body = {
-            "audience_name": lane.audience,
-            "ttl_in_hours": self._settings.ttl_in_hours,
-            "exclude_from_campaigns": self._settings.exclude_from_campaigns,
-        }
-        response = yield Request.json("POST", f"{self._account}/audience_onboarding/create", body)
-        _check_account(response)
-        audience_id = response.json().get("audience_id")
-        if not isinstance(audience_id, int):
-            raise TryLater("malformed answer", "an audience was created without an audience_id", scope="lane")
-        return audience_id
-
-    def _find(self, lane: LaneKey) -> Generator[Request, Response, int | None]:
-        response = yield Request.get(f"{self._account}/my_audiences")
-        _check_account(response)
-        for row in response.json().get("results") or []:
-            if _is_first_party(row) and row.get("display_name") == lane.audience and isinstance(row.get("id"), int):
-                return int(row["id"])
-        return None
-
-
-def _is_first_party(row: object) -> bool:
-    """Of all audiences, pixel audiences among them, only those made by onboarding take users: they have no type."""
-    return isinstance(row, dict) and row.get("type") is None
-
-
-def _note(lane: LaneKey) -> str:
-    return f"audience:{lane.audience}"
-
-
-def _user(identifier: Identifier) -> dict[str, object]:
-    if identifier.type == "email":
-        return {"user_id": identifier.value, "type": "EMAIL_ID", "is_hashed": True}
-    return {"user_id": identifier.value, "type": "DEVICE_ID", "is_hashed": False}
-
-
-def _check(lane: LaneKey, notes: Notes, response: Response) -> None:
-    if response.status == BAD_REQUEST and response.json_or_empty().get("offending_field") == "audience_id":
-        notes.pop(_note(lane), None)
-        raise TryLater(
-            "audience not usable",
-            "Taboola does not know the audience, or not yet: a new one takes up to an hour",
-            scope="lane",
+        allowed = allowed_accounts(response.json())
+        if account_id in allowed.ids.values():
+            return f"account {account_id} is allowed"
+        if not allowed.complete:
+            return (yield from self._can_be_read())
+        number_of = allowed.ids.get(account_id)
+        advice = (
+            f'that is the number of "{number_of}"' if number_of else "use the alphabetic id of one they may act for"
         )
-    _check_account(response)
-    if response.content.lstrip().startswith(b"<"):
-        raise TryLater("malformed answer", "a page in place of a blank answer")
+        raise NeedsPerson(
+            "account not allowed", f"the credentials work, but not for account_id {account_id!r}; {advice}"
+        )
 
+    def _can_be_read(self) -> Probe:
+        yield from Account(self._api, self._settings.account_id).audiences()
+        return f"account {self._settings.account_id} can be read"
 
-def _check_account(response: Response) -> None:
-    answer = response.json_or_empty()
-    words = scrub(answer.get("message") or "")
-    if response.status in {400, 404} and words == "Unknown publisher":
-        raise NeedsPerson("unknown account", "Taboola does not know account_id; use the account's alphabetic id")
-    if response.status == NOT_FOUND:
-        raise NeedsPerson("not found", f"{words}: check api_url and account_id")
-    if response.status == BAD_REQUEST:
-        if says_too_many(words):
-            raise TooLarge("request too large", words)
-        field = scrub(answer.get("offending_field") or "")
-        raise Refused(f"refused {field}".strip(), words)
-    expect_success(response)
+    def audiences(self) -> Catalogue:
+        """The configured account's audiences that take users. `size` is Taboola's estimate of whom it sees."""
+        account = Account(self._api, self._settings.account_id)
+        found = [each for each in (yield from account.audiences()) if each.onboarded]
+        own = [each for each in found if each.account == account.id]
+        return [
+            AudienceFacts(self._lane_audience(each), str(each.id), {"size": each.size, "days": each.shown.days})
+            for each in own or found
+        ]
+
+    def _delivery(self, place: Place, batch: FoldedBatch, notes: Notes) -> Delivery:
+        kind = DeliveryById if self._by_id else DeliveryByName
+        return kind(Account(self._api, place.account), place.audience, batch, notes, self._wanted)
+
+    def _lane_audience(self, audience: Audience) -> str:
+        name = "" if self._by_id else audience.name
+        return Place(self._settings.account_id, name or str(audience.id)).lane_audience(self._settings.account_id)
