@@ -30,7 +30,7 @@ from werkzeug.exceptions import HTTPException
 from sandbox.base import DEFAULT_CLOCK, DEFAULT_SLEEP, Clock, Refusal, Route, Sleep, Vendor, bearer, json_answer
 from sandbox.journal import Audience
 from sandbox.ratelimit import RateWindow
-from sandbox.stackadapt_access import Advertisers, StackAdaptSwitches
+from sandbox.stackadapt_access import Advertisers, Forbidden, StackAdaptSwitches
 from sandbox.stackadapt_mutations import Mutations
 from sandbox.stackadapt_queries import Queries
 from sandbox.stackadapt_store import Profile, ProfileStore
@@ -80,7 +80,7 @@ class StackAdaptSandbox(Vendor):
         self._store = ProfileStore(lambda: self.switches, self._clock, self.counted)
         advertisers = Advertisers(lambda: self.switches)
         mutations = Mutations(self._store, advertisers, lambda: self.switches, self._clock)
-        self._root = {**Queries(self._store, advertisers).fields, **mutations.fields}
+        self._root = {**Queries(self._store, advertisers, lambda: self.switches).fields, **mutations.fields}
 
     def _memberships(self) -> Mapping[Audience, Collection[str]]:
         self._store.apply_due()
@@ -92,7 +92,9 @@ class StackAdaptSandbox(Vendor):
         except Refusal:
             return ()
         document = _checked(operation.query)
-        return set(_named_audiences(document, operation.variables)) if isinstance(document, DocumentNode) else ()
+        key = "audienceName" if self.switches.membership_key == "name" else "audienceId"
+        named = _named_audiences(document, operation.variables, key) if isinstance(document, DocumentNode) else ()
+        return set(named)
 
     def _no_route(self, request: Request, error: HTTPException) -> Response:
         """An HTML page."""
@@ -110,7 +112,7 @@ class StackAdaptSandbox(Vendor):
         self._store.apply_due()
         result = self._execute(operation)
         self._store.apply_due()
-        return _answer(result, mimetype)
+        return self._answer_of(result, mimetype)
 
     def _execute(self, operation: Operation) -> ExecutionResult:
         document = _checked(operation.query)
@@ -123,6 +125,14 @@ class StackAdaptSandbox(Vendor):
             variable_values=operation.variables,
             operation_name=operation.name,
         )
+
+    def _answer_of(self, result: ExecutionResult, mimetype: str) -> Response:
+        if self.switches.forbidden_as == "status_403" and any(
+            isinstance(error.original_error, Forbidden) for error in result.errors or ()
+        ):
+            return json_answer(result.formatted, 403, mimetype)
+        early = {"by_accept": 200 if mimetype == JSON else 400, "status_200": 200, "status_400": 400}
+        return _answer(result, mimetype, early[self.switches.early_errors])
 
     def _check_size(self, request: Request) -> None:
         limit = self.switches.max_body_bytes
@@ -145,7 +155,7 @@ class StackAdaptSandbox(Vendor):
         window = self._windows.setdefault(token, RateWindow(self._clock))
         if limit is None or window.take(limit):
             return
-        refusal = _refusal(429, "Request was throttled.")
+        refusal = _refusal(429 if self.switches.throttled_as == "status_429" else 200, "Request was throttled.")
         if self.switches.retry_after:
             refusal.response.headers["Retry-After"] = str(max(1, int(window.resets_at() - self._clock())))
         raise refusal
@@ -195,14 +205,14 @@ def _accepted(request: Request) -> str:
     raise Refusal(Response(status=406))
 
 
-def _answer(result: ExecutionResult, mimetype: str) -> Response:
-    """Errors before the execution come without `data`, with status 200 as `application/json` and else 400.
+def _answer(result: ExecutionResult, mimetype: str, early: int) -> Response:
+    """Errors before the execution come without `data`, with the status `early`.
 
     Their wording is that of graphql-js, which quotes with `"`.
     """
     if result.data is None and result.errors and not any(error.path for error in result.errors):
         errors = [error.formatted | {"message": error.message.replace("'", '"')} for error in result.errors]
-        return json_answer({"errors": errors}, 200 if mimetype == JSON else 400, mimetype)
+        return json_answer({"errors": errors}, early, mimetype)
     return json_answer(result.formatted, 200, mimetype)
 
 
@@ -224,12 +234,12 @@ def _checked(query: str) -> DocumentNode | list[GraphQLError]:
     return validate(_schema(), document) or document
 
 
-def _named_audiences(document: DocumentNode, variables: Mapping[str, Any]) -> Iterator[Audience]:
+def _named_audiences(document: DocumentNode, variables: Mapping[str, Any], key: str) -> Iterator[Audience]:
     """The audiences of the rows that a document would upsert."""
     for given in _upserts(document, variables):
         for row in _rows(given.get("profiles")):
-            if isinstance(row, dict) and "audienceId" in row:
-                yield Audience(str(given.get("advertiserId")), str(row["audienceId"]))
+            if isinstance(row, dict) and key in row:
+                yield Audience(str(given.get("advertiserId")), str(row[key]))
 
 
 def _upserts(document: DocumentNode, variables: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

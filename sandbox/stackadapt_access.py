@@ -19,8 +19,10 @@ class StackAdaptSwitches:
     advertisers: frozenset[str] | None = None
     """Those that the token may use; None: every one."""
     read_only_advertisers: frozenset[str] = frozenset()
-    forbidden_as: Literal["user_errors", "errors"] = "user_errors"
+    forbidden_as: Literal["user_errors", "errors", "status_403"] = "user_errors"
     """How a foreign or read-only advertiser is told."""
+    token_expires_at: float | None = None
+    """What `tokenInfo` says of the token's end, in seconds since the epoch; nothing comes of it."""
     providers: frozenset[str] | None = frozenset({"segment_io"})
     """The values of `externalProvider` and `mappableType` that are known; None: any."""
     accept_profile_list: bool = False
@@ -31,14 +33,29 @@ class StackAdaptSwitches:
     mapping_delay_seconds: float = 0.0
     ingestion_delay_seconds: float = 0.0
     """How long after the request profiles are applied; the vendor says up to four hours."""
-    sync_id_deduplicates: bool = True
-    """Whether the same content under the same `syncId` is taken only once."""
+    sync_id: Literal["same_content", "any_content", "ignored"] = "same_content"
+    """What is taken only once under one `syncId`: the same profiles, or whatever comes second; or it means nothing."""
+    membership_key: Literal["external_id", "name"] = "external_id"
+    """Which field of an external audience tells it from others."""
+    invalid_rows: Literal["dropped", "named", "unnamed"] = "dropped"
+    """A row without a valid email is dropped at ingestion; or told by its place, and the others are taken; or the
+    whole request is refused, without a place."""
     external_id_from_user_id: bool = False
     """Whether deletion by external id finds a profile by its `userId` when no field maps to `external_id`."""
+    unknown_profiles: Literal["ignored", "named", "unnamed"] = "ignored"
+    """The deletion of somebody unknown is no error; or it is told by its place, and the others are deleted; or nobody
+    is deleted, and no place is told."""
+    compliance_blocks: bool = True
+    """Whether who was deleted by a compliance request is never taken again."""
+    early_errors: Literal["by_accept", "status_200", "status_400"] = "by_accept"
+    """The status of an answer to a document that is not executed. By what the caller accepts: 200 as
+    `application/json`, 400 as `application/graphql-response+json`."""
     rate_limit: int | None = None
     """Calls a minute of one token."""
     retry_after: bool = True
-    """Whether a 429 tells when to come back."""
+    """Whether the answer tells when to come back."""
+    throttled_as: Literal["status_429", "errors"] = "status_429"
+    """The status of that answer: 429, or 200."""
 
 
 class Rejected(Exception):

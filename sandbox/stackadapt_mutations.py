@@ -45,7 +45,7 @@ class Mutations:
         }
 
     def _resolver(self, take: Callable[[Given], Payload]) -> Callable[..., Payload]:
-        """Turns what is rejected into `userErrors`, or where the switch says so into an error of the request."""
+        """Turns what is rejected into `userErrors`, or what is forbidden into an error where the switch says so."""
 
         def resolve(_info: object, **arguments: Given) -> Payload:
             given = arguments["input"]
@@ -53,9 +53,9 @@ class Mutations:
             try:
                 return answer | take(given)
             except Rejected as refused:
-                if isinstance(refused, Forbidden) and self._switches().forbidden_as == "errors":
+                if isinstance(refused, Forbidden) and self._switches().forbidden_as != "user_errors":
                     raise
-                return answer | {"userErrors": [{"message": str(refused), "path": refused.path}]}
+                return answer | {"userErrors": [_user_error(str(refused), *refused.path)]}
 
         return resolve
 
@@ -100,8 +100,18 @@ class Mutations:
         advertiser = self._advertisers.writable(given)
         provider = self._provider(given, "externalProvider")
         rows = self._rows(given["profiles"])
-        self._store.upsert(advertiser, provider, rows, given.get("syncId"))
-        return {}
+        invalid = self._invalid(rows)
+        valid = [row for place, row in enumerate(rows) if place not in invalid]
+        self._store.upsert(advertiser, provider, valid, given.get("syncId"))
+        return _named("Email is invalid", "profiles", invalid, "email")
+
+    def _invalid(self, rows: Sequence[Row]) -> list[int]:
+        """The places of rows without a valid email, where they are told."""
+        told = self._switches().invalid_rows
+        invalid = [place for place, row in enumerate(rows) if not is_email(clean_email(row.get("email")))]
+        if invalid and told == "unnamed":
+            raise Rejected("Email is invalid", "profiles")
+        return invalid if told == "named" else []
 
     def _rows(self, profiles: object) -> list[Row]:
         """A string that holds a JSON array of flat objects; a list only where the switch says so."""
@@ -140,8 +150,9 @@ class Mutations:
         advertisers = given.get("advertiserIds") or []
         for advertiser in advertisers:
             self._advertisers.writable({"advertiserId": advertiser})
+        unknown = self._unknown(self._store.unknown_external_ids(advertisers, given["externalIds"]))
         self._store.delete_external_ids(advertisers, given["externalIds"])
-        return {}
+        return _named("Profile not found", "externalIds", unknown)
 
     def _delete_raw_profile(self, given: Given) -> Payload:
         return self._delete_emails(given, [given["email"]])
@@ -152,9 +163,17 @@ class Mutations:
         return self._delete_emails(given, given["emails"])
 
     def _delete_emails(self, given: Given, emails: Sequence[str]) -> Payload:
-        block = bool(given.get("isComplianceRequest"))
-        self._store.delete_emails(self._advertisers.writable(given), emails, block=block)
-        return {}
+        advertiser = self._advertisers.writable(given)
+        unknown = self._unknown(self._store.unknown_emails(advertiser, emails))
+        self._store.delete_emails(advertiser, emails, block=bool(given.get("isComplianceRequest")))
+        return _named("Profile not found", "emails", unknown)
+
+    def _unknown(self, places: list[int]) -> list[int]:
+        """Those that are told by their place. Without places, nobody is deleted."""
+        told = self._switches().unknown_profiles
+        if places and told == "unnamed":
+            raise Rejected("Profile not found")
+        return places if told == "named" else []
 
     # ── Profile lists ────────────────────────────────────────────────────────────────────────────
 
@@ -217,6 +236,14 @@ class Mutations:
         if not provider or (known is not None and provider not in known):
             raise Rejected(f"{member} is not known", member)
         return provider
+
+
+def _named(message: str, within: str, places: Sequence[int], *inside: str) -> Payload:
+    return {"userErrors": [_user_error(message, "input", within, str(place), *inside) for place in places]}
+
+
+def _user_error(message: str, *path: str) -> Payload:
+    return {"message": message, "path": list(path)}
 
 
 def _flat(profiles: object) -> list[Row]:

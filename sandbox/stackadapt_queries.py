@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sandbox.stackadapt_access import Advertisers, advertiser_json
+from sandbox.stackadapt_access import Advertisers, StackAdaptSwitches, advertiser_json
 from sandbox.stackadapt_store import Profile, ProfileStore, clean_email
 
 SOURCES: Final = frozenset({"SEGMENT_IO", "USER_UPLOADED"})
@@ -14,7 +14,10 @@ SOURCES: Final = frozenset({"SEGMENT_IO", "USER_UPLOADED"})
 class Queries:
     """The fields of `Query`. `fields` is what GraphQL resolves them on."""
 
-    def __init__(self, store: ProfileStore, advertisers: Advertisers) -> None:
+    def __init__(
+        self, store: ProfileStore, advertisers: Advertisers, switches: Callable[[], StackAdaptSwitches]
+    ) -> None:
+        self._switches = switches
         self._store = store
         self._advertisers = advertisers
         self.fields: Mapping[str, Callable[..., Any]] = {
@@ -29,9 +32,10 @@ class Queries:
             {"advertiser": advertiser_json(each), "scopes": self._advertisers.scopes(each)}
             for each in self._advertisers.listed()
         ]
+        expires_at = self._switches().token_expires_at
         return {
             "createdAt": iso(0),
-            "expiresAt": None,
+            "expiresAt": None if expires_at is None else iso(expires_at),
             "name": "sandbox",
             "scopesByAdvertiser": lambda _info, **page: _connection(nodes, **page),
         }

@@ -6,7 +6,7 @@ in a queue, and `apply_due` works off what is ripe, mappings before profiles whe
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
@@ -74,8 +74,9 @@ class ProfileStore:
         self._asked: list[tuple[int, Callable[[], None]]] = []
         self._sequence = count()
         self._mappings: dict[tuple[str, str], FieldMapping] = {}
+        self._asked_mappings: dict[tuple[str, str], FieldMapping] = {}
         self._audience_mappings: dict[tuple[str, str], FieldMapping] = {}
-        self._syncs: dict[tuple[str, str], object] = {}
+        self._syncs: dict[tuple[str, str], list[Row]] = {}
         self._blocked: set[tuple[str, str]] = set()
         self._members: dict[Audience, dict[str, None]] = {}
         self._statuses: dict[tuple[str, str], Status] = {}
@@ -86,6 +87,7 @@ class ProfileStore:
 
     def map_profiles(self, mapping: FieldMapping, *, append: bool) -> None:
         """Replace the mapping of that advertiser and type, or add to it."""
+        self._asked_mappings[mapping.advertiser, mapping.type] = mapping
         self._later(MAPPING_RANK, lambda: _put(self._mappings, mapping, append=append))
 
     def map_audiences(self, mapping: FieldMapping) -> None:
@@ -93,7 +95,7 @@ class ProfileStore:
         self._later(MAPPING_RANK, lambda: _put(self._audience_mappings, mapping, append=False))
 
     def upsert(self, advertiser: str, provider: str, rows: list[Row], sync_id: str | None) -> None:
-        """Take rows for ingestion; the same rows under the same sync id are taken once."""
+        """Take rows for ingestion, unless the sync id says that they were taken before."""
         if sync_id is not None and self._repeated(advertiser, sync_id, rows):
             self._counted["repeated_syncs"] += 1
             return
@@ -130,11 +132,10 @@ class ProfileStore:
         return switches.mapping_delay_seconds if rank == MAPPING_RANK else switches.ingestion_delay_seconds
 
     def _repeated(self, advertiser: str, sync_id: str, rows: list[Row]) -> bool:
-        if not self._switches().sync_id_deduplicates:
-            return False
+        means = self._switches().sync_id
         before = self._syncs.get((advertiser, sync_id))
         self._syncs[advertiser, sync_id] = rows
-        return before == rows
+        return before is not None and (means == "any_content" or (means == "same_content" and before == rows))
 
     # ── What can be read ─────────────────────────────────────────────────────────────────────────
 
@@ -144,6 +145,16 @@ class ProfileStore:
     def status(self, advertiser: str, mappable_id: str) -> Status | None:
         return self._statuses.get((advertiser, mappable_id))
 
+    def unknown_emails(self, advertiser: str, emails: Sequence[str]) -> list[int]:
+        """The places of those that no profile has."""
+        known = self.profiles.get(advertiser, {})
+        return [place for place, email in enumerate(emails) if clean_email(email) not in known]
+
+    def unknown_external_ids(self, advertisers: Collection[str], external_ids: Sequence[str]) -> list[int]:
+        profiles = [each for advertiser in advertisers for each in self.profiles.get(advertiser, {}).values()]
+        known = {external_id for profile in profiles for external_id in profile.external_ids}
+        return [place for place, external_id in enumerate(external_ids) if external_id not in known]
+
     def new_id(self) -> str:
         return str(next(self._ids))
 
@@ -152,12 +163,14 @@ class ProfileStore:
     def _ingest_all(self, advertiser: str, provider: str, rows: list[Row]) -> None:
         nothing = FieldMapping("", advertiser, provider, [])
         mapping = self._mappings.get((advertiser, provider), nothing)
+        asked = self._asked_mappings.get((advertiser, provider), nothing)
         audiences = self._audience_mappings.get((advertiser, provider), nothing)
         for row in rows:
             self._counted["unmapped_fields"] += len(mapping.unknown(row) & audiences.unknown(row) - {"action"})
+            self._counted["fields_lost_to_an_older_mapping"] += len(mapping.unknown(row) - asked.unknown(row))
             email = self._ingest(mapping, row, provider)
             if email is not None and "action" in row:
-                self._move(advertiser, email, row["action"], audiences.kept(row).get("external_id"))
+                self._move(advertiser, email, row["action"], audiences.kept(row).get(self._switches().membership_key))
 
     def _ingest_upload(self, mapping: FieldMapping, rows: list[Row], target: ProfileList | None) -> None:
         for row in rows:
@@ -189,12 +202,12 @@ class ProfileStore:
             found.append(row.get("userId"))
         return {str(each) for each in found if each is not None}
 
-    def _move(self, advertiser: str, email: str, action: object, external_id: object) -> None:
+    def _move(self, advertiser: str, email: str, action: object, audience: object) -> None:
         """Into or out of the audience that the external-audience mapping finds in the row."""
-        if external_id is None:
+        if audience is None:
             self._counted["rows_without_audience"] += 1
             return
-        members = self._members.setdefault(Audience(advertiser, str(external_id)), {})
+        members = self._members.setdefault(Audience(advertiser, str(audience)), {})
         match action:
             case "enter":
                 members[email] = None
@@ -206,7 +219,7 @@ class ProfileStore:
     def _delete(self, advertiser: str, emails: Iterable[str], *, block: bool = False) -> None:
         for email in emails:
             self.profiles.get(advertiser, {}).pop(email, None)
-            if block:
+            if block and self._switches().compliance_blocks:
                 self._blocked.add((advertiser, email))
             for audience, members in self._members.items():
                 if audience.owner == advertiser:

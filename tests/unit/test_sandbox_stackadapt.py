@@ -253,6 +253,22 @@ def test_profiles_can_be_ingested_under_an_older_mapping() -> None:
     assert somebody.members() == {"a@example.com"}
 
 
+def test_what_an_older_mapping_does_not_name_is_counted_apart() -> None:
+    """`colour` is in no mapping; `plan` is in the one that was asked for, and in force too late."""
+    somebody = caller(mapping_delay_seconds=60)
+    somebody.errors(MAP_PROFILES, profile_mapping("email"))
+    somebody.now += 60
+    somebody.errors(MAP_PROFILES, profile_mapping("email", "plan"))
+    somebody.upsert(row("a@example.com", plan="pro", colour="red"))
+
+    assert somebody.sandbox.counted["fields_lost_to_an_older_mapping"] == 1
+
+    somebody.now += 60
+    somebody.upsert(row("a@example.com", plan="pro", colour="red"))
+
+    assert somebody.sandbox.counted["fields_lost_to_an_older_mapping"] == 1
+
+
 @pytest.mark.parametrize(
     ("given", "path"),
     [
@@ -316,7 +332,7 @@ def test_the_same_rows_under_the_same_sync_id_are_taken_once(somebody: Caller) -
 
 
 def test_sync_ids_can_mean_nothing() -> None:
-    somebody = caller(sync_id_deduplicates=False)
+    somebody = caller(sync_id="ignored")
     somebody.map()
     for action in ("enter", "exit", "enter"):
         somebody.upsert(row("a@example.com", action), syncId="same")
@@ -324,6 +340,44 @@ def test_sync_ids_can_mean_nothing() -> None:
     somebody.upsert(row("a@example.com"), syncId="1")
 
     assert somebody.members() == {"a@example.com"}
+
+
+def test_a_sync_id_can_be_taken_once_whatever_comes_under_it() -> None:
+    somebody = caller(sync_id="any_content")
+    somebody.map()
+    somebody.upsert(row("a@example.com"), syncId="1")
+    somebody.upsert(row("b@example.com"), syncId="1")
+    somebody.upsert(row("c@example.com"), syncId="2")
+
+    assert somebody.members() == {"a@example.com", "c@example.com"}
+
+
+def test_an_invalid_row_can_be_told_by_its_place_while_the_others_are_taken() -> None:
+    somebody = caller(invalid_rows="named")
+    somebody.map()
+    errors = somebody.errors(UPSERT, rows_input(row("nobody"), row("a@example.com"), row(None)))
+
+    assert [error["path"] for error in errors] == [["input", "profiles", place, "email"] for place in ("0", "2")]
+    assert somebody.members() == {"a@example.com"}
+
+
+def test_an_invalid_row_can_cost_the_whole_request() -> None:
+    somebody = caller(invalid_rows="unnamed")
+    somebody.map()
+    errors = somebody.errors(UPSERT, rows_input(row("nobody"), row("a@example.com")))
+
+    assert [error["path"] for error in errors] == [["input", "profiles"]]
+    assert somebody.members() == set()
+
+
+def test_an_audience_can_be_told_by_its_name() -> None:
+    somebody = caller(membership_key="name")
+    somebody.map()
+    somebody.upsert(row("a@example.com"), row("b@example.com", audienceId="aud_2"))
+    somebody.upsert(row("a@example.com", "exit", audienceId="aud_3"))
+
+    assert somebody.sandbox.members() == {"vip": {"b@example.com": True}}
+    assert somebody.sandbox.requests()["most_in_flight"] == {"vip": 1}
 
 
 # ── Deletion ─────────────────────────────────────────────────────────────────────────────────────
@@ -355,6 +409,43 @@ def test_at_most_100_emails_are_deleted_at_once(somebody: Caller) -> None:
     assert [error["path"] for error in somebody.errors(DELETE_EMAILS, given | {"emails": emails})] == [
         ["input", "emails"]
     ]
+
+
+def test_a_compliance_request_can_be_as_any_other() -> None:
+    somebody = caller(compliance_blocks=False)
+    somebody.map()
+    somebody.errors(DELETE_EMAIL, {"advertiserId": "2029", "email": "a@example.com", "isComplianceRequest": True})
+    somebody.upsert(row("a@example.com"))
+
+    assert somebody.members() == {"a@example.com"}
+
+
+@pytest.mark.parametrize(
+    ("told", "paths", "left"),
+    [
+        ("ignored", [], set()),
+        ("named", [["input", "emails", "1"]], set()),
+        ("unnamed", [["input"]], {"a@example.com"}),
+    ],
+)
+def test_the_deletion_of_somebody_unknown_can_be_an_error(told: str, paths: list[list[str]], left: set[str]) -> None:
+    somebody = caller(unknown_profiles=told)
+    somebody.map()
+    somebody.upsert(row("a@example.com"))
+    given = {"advertiserId": "2029", "emails": ["a@example.com", "b@example.com"], "isComplianceRequest": False}
+
+    assert [error["path"] for error in somebody.errors(DELETE_EMAILS, given)] == paths
+    assert somebody.members() == left
+
+
+def test_the_deletion_of_an_unknown_external_id_can_be_an_error() -> None:
+    somebody = caller(unknown_profiles="named", external_id_from_user_id=True)
+    somebody.map()
+    somebody.upsert(row("a@example.com", userId="u-1"))
+    given = {"externalIds": ["u-0", "u-1"], "externalProvider": "segment_io", "advertiserIds": [2029]}
+
+    assert [error["path"] for error in somebody.errors(DELETE_IDS, given)] == [["input", "externalIds", "0"]]
+    assert somebody.members() == set()
 
 
 @pytest.mark.parametrize(("finds", "left"), [(False, {"a@example.com"}), (True, set())])
@@ -458,6 +549,22 @@ def test_a_forbidden_advertiser_can_be_an_error_of_the_request() -> None:
     assert answer["errors"][0]["path"] == ["r"]
 
 
+def test_a_forbidden_advertiser_can_be_a_403() -> None:
+    somebody = caller(read_only_advertisers=frozenset({"2029"}), forbidden_as="status_403")
+    response = somebody.post({"query": UPSERT, "variables": {"x": rows_input()}})
+
+    assert response.status_code == 403
+    assert (response.json or {})["errors"][0]["message"] == "No WRITE scope for advertiser 2029"
+    assert somebody.post({"query": "{ tokenInfo { name } }"}).status_code == 200
+
+
+@pytest.mark.parametrize(("end", "told"), [(None, None), (1_796_000_000.0, "2026-11-30T00:53:20Z")])
+def test_a_token_may_have_an_end(end: float | None, told: str | None) -> None:
+    answer = caller(token_expires_at=end).ask("{ tokenInfo { expiresAt } }")
+
+    assert answer == {"data": {"tokenInfo": {"expiresAt": told}}}
+
+
 def test_a_missing_or_refused_token_is_a_401_with_a_trace() -> None:
     somebody = caller(refused_tokens=frozenset({"bad"}))
     missing = somebody.http.post("/graphql", json={"query": "{ tokenInfo { name } }"})
@@ -541,6 +648,14 @@ def test_errors_before_the_execution_depend_on_what_is_accepted(
     assert status == 406 or set(response.json or {}) == {"errors"}
 
 
+@pytest.mark.parametrize("accept", ["application/json", "application/graphql-response+json"])
+@pytest.mark.parametrize("status", [200, 400])
+def test_errors_before_the_execution_can_have_one_status(status: int, accept: str) -> None:
+    response = caller(early_errors=f"status_{status}").post({"query": "{ nothing }"}, accept=accept)
+
+    assert (response.status_code, response.mimetype) == (status, accept)
+
+
 def test_messages_are_those_of_graphql() -> None:
     assert (
         caller()
@@ -562,13 +677,15 @@ def test_a_body_over_4_mb_is_a_413_unless_switched_off() -> None:
     assert caller(max_body_bytes=None).post(query).status_code == 200
 
 
+@pytest.mark.parametrize(("throttled_as", "status"), [("status_429", 429), ("errors", 200)])
 @pytest.mark.parametrize("retry_after", [True, False])
-def test_calls_over_the_limit_are_a_429(*, retry_after: bool) -> None:
-    somebody = caller(rate_limit=1, retry_after=retry_after)
+def test_calls_over_the_limit_are_throttled(throttled_as: str, status: int, *, retry_after: bool) -> None:
+    somebody = caller(rate_limit=1, retry_after=retry_after, throttled_as=throttled_as)
     somebody.post({"query": "{ tokenInfo { name } }"})
     throttled = somebody.post({"query": "{ tokenInfo { name } }"})
 
-    assert throttled.status_code == 429
+    assert throttled.status_code == status
+    assert throttled.json == {"errors": [{"message": "Request was throttled."}]}
     assert throttled.headers.get("Retry-After") == ("60" if retry_after else None)
 
 
