@@ -1,36 +1,41 @@
 """StackAdapt: profiles and external audiences of one advertiser, over its GraphQL API."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Annotated, Final, Literal
 
 import msgspec
 from pydantic import AfterValidator, Field, StringConstraints
 
-from worker.contract import Identifier, LaneKey
+from worker.contract import Identifier, LaneKey, Property
 from worker.destinations.base import (
     ApiUrl,
     BatchSettings,
+    ConsentReading,
     Conversation,
     Credential,
     Destination,
     DestinationSettings,
-    Entry,
+    Erasure,
     FoldedBatch,
-    Frozen,
     Notes,
+    Person,
     Probe,
-    PropertyReading,
     Reading,
-    Receipt,
     Request,
     Response,
     Secret,
     Text,
-    expect_success,
-    says_too_many,
-    scrub,
+    is_hashed,
+    sha256_hex,
 )
-from worker.errors import DeliveryError, NeedsPerson, Refused, Throttled, TooLarge, TryLater
+from worker.destinations.stackadapt_erasure import by_email, by_external_id, delete
+from worker.destinations.stackadapt_graphql import ask, data_of, order_of, receipt_of, user_errors, words_of
+from worker.destinations.stackadapt_mapping import EXTERNAL_ID, PROVIDER, CustomProperty, mappings, readings
+from worker.destinations.stackadapt_token import try_token
+from worker.errors import NeedsPerson, Refused, TooLarge
+
+__all__ = ["CustomProperty", "StackAdapt", "StackAdaptSettings"]
 
 MAX_PROFILES = 1_000
 """Profiles in one request: what Segment's batches hold; the vendor's own maximum is not published."""
@@ -40,22 +45,18 @@ class StackAdaptBatch(BatchSettings):
     max_changes: Annotated[int, Field(ge=1, le=MAX_PROFILES)] = MAX_PROFILES
 
 
-RESERVED: Final = {"userId", "email", "audienceId", "audienceName", "action"}
-"""Keys of a profile that are the relay's own."""
+MarketingStatus = Literal["indeterminate", "opted_in"]
+SPELLINGS: Final[dict[MarketingStatus, frozenset[str]]] = {
+    "indeterminate": frozenset({"indeterminate"}),
+    "opted_in": frozenset({"optedin", "true"}),
+}
+"""Folded. A `false` is in neither: it may as well mean that the person has opted out."""
 
 
-def _not_reserved(name: str) -> str:
-    if name in RESERVED:
-        raise ValueError(f"must be none of {', '.join(sorted(RESERVED))}, which every profile has")
-    return name
-
-
-class CustomProperty(Frozen):
-    """A profile property: its value is found at `path` of the source event. One with a standard name replaces it."""
-
-    name: Annotated[Text, AfterValidator(_not_reserved)]
-    type: Literal["STRING", "NUMBER", "BOOLEAN", "DATE"]
-    path: Text
+def _distinct(properties: tuple[CustomProperty, ...]) -> tuple[CustomProperty, ...]:
+    if len({each.name for each in properties}) < len(properties):
+        raise ValueError("two of them have the same name")
+    return properties
 
 
 class StackAdaptSettings(DestinationSettings):
@@ -63,21 +64,31 @@ class StackAdaptSettings(DestinationSettings):
     api_url: ApiUrl = "https://api.stackadapt.com/graphql"
     api_token: Secret
     advertiser_id: Annotated[str, StringConstraints(pattern=r"^\d+$")]
-    marketing_status: Literal["indeterminate", "opted_in"] = "indeterminate"
-    properties: tuple[CustomProperty, ...] = ()
+    marketing_status: MarketingStatus = "indeterminate"
+    """Of all people of the advertiser: the vendor has it in the mapping, not in the profile."""
+    marketing_status_paths: tuple[Text, ...] = (
+        "traits.marketing_status",
+        "properties.marketing_status",
+        "context.traits.marketing_status",
+    )
+    """Where an event may state its own; one that states another than the configured is refused."""
+    properties: Annotated[tuple[CustomProperty, ...], AfterValidator(_distinct)] = ()
+    mapping_refresh_hours: Annotated[float, Field(ge=0)] = 24.0
+    """After so long a mapping that has not changed is sent again, should somebody else have replaced it."""
+    erase_as_compliance_request: bool = False
+    """Whether who is erased is blocked, too: the vendor then never takes a profile with that email again."""
     batch: StackAdaptBatch = StackAdaptBatch()
 
     def reading(self) -> Reading:
-        custom = tuple(PropertyReading(each.name, each.type, (each.path,)) for each in self.properties)
-        replaced = {each.name for each in self.properties}
-        standard = tuple(each for each in STANDARD if each.name not in replaced)
         return Reading(
             identifiers=("email",),
+            erases_by_user_id=True,
             audience="context.personas.computation_id",
             fallback_to_key=True,
             labelled=True,
             hashed_emails=(),
-            properties=standard + custom,
+            properties=readings(self.properties),
+            consent=ConsentReading(self.marketing_status_paths, SPELLINGS[self.marketing_status]),
         )
 
     def target(self) -> tuple[str, ...]:
@@ -91,43 +102,35 @@ class StackAdaptSettings(DestinationSettings):
             return None
         return "same advertiser, so properties and marketing_status must be equal too; StackAdapt keeps one of each"
 
-
-def _standard(name: str, source: str, kind: Literal["STRING", "DATE"] = "STRING") -> PropertyReading:
-    return PropertyReading(name, kind, (f"traits.{source}", f"properties.{source}"))
-
-
-USER_ID: Final = "userId"
-
-STANDARD: Final = (
-    PropertyReading(USER_ID, "STRING", ("userId", "anonymousId")),
-    _standard("first_name", "first_name"),
-    _standard("last_name", "last_name"),
-    _standard("phone", "phone"),
-    _standard("address", "street"),
-    _standard("city", "city"),
-    _standard("state", "state"),
-    _standard("country", "country"),
-    _standard("postal_code", "postal_code"),
-    _standard("timezone", "timezone"),
-    _standard("birth_date", "birthday", "DATE"),
-)
+    @property
+    def maps_user_ids(self) -> bool:
+        """Whether the vendor's external ids are the source's user ids, and no other ids that may look the same."""
+        paths = [path for each in self.properties if each.name == EXTERNAL_ID for path in each.path]
+        return any(path.rpartition(".")[2].replace("_", "").lower() == "userid" for path in paths)
 
 
 class StackAdapt(Destination):
-    """One GraphQL request a batch: the constant mappings, then the profiles that leave and those that enter.
+    """One request a batch: the profiles that leave, then those that enter, each with all its properties.
 
-    The vendor works on profiles later and drops fields that no mapping names, so the mappings go before. Values
-    travel as variables, never inside the document.
+    The vendor merges what a profile brings, so who leaves brings properties, too. It works on profiles later and drops
+    fields that the mapping in force does not name. So the mappings go before, in a request of their own, when they
+    have changed or nobody has sent them for a while: profiles never go under a mapping that was refused.
     """
 
     Settings = StackAdaptSettings
     max_changes = MAX_PROFILES
     requests_a_batch = 1
     max_bytes = 4_000_000
+    deletes_persons = True
 
     def __init__(self, settings: StackAdaptSettings) -> None:
         self._settings = settings
-        self._mappings = _mappings(settings)
+        self._mappings = mappings(
+            settings.advertiser_id, opted_in=settings.marketing_status == "opted_in", custom=settings.properties
+        )
+        here = msgspec.json.encode([settings.api_url, self._mappings]).decode()
+        self._fingerprint = sha256_hex(here)[:16]
+        self._refresh_ms = timedelta(hours=settings.mapping_refresh_hours) // timedelta(milliseconds=1)
 
     @property
     def credential(self) -> Credential:
@@ -143,178 +146,92 @@ class StackAdapt(Destination):
         """Emails in clear text: the profiles API takes no hashes."""
         return identifier
 
+    def aliases(self, identifier: Identifier) -> tuple[Identifier, ...]:
+        """A hashed email or a device never got here."""
+        held = identifier.type == "user_id" or _is_plain_email(identifier)
+        return (identifier,) if held else ()
+
     def note_keys(self, lane: LaneKey) -> tuple[str, ...]:
+        """The mapping is the same for all audiences."""
         del lane
-        return ()
+        return (MAPPING,)
 
     def converse(self, batch: FoldedBatch, notes: Notes) -> Conversation:
-        del notes
-        entries = batch.entries
-        rows = [_row(batch, entry, "exit") for entry in batch.removes]
-        rows += [_row(batch, entry, "enter") for entry in batch.adds]
+        if self._is_mapping_due(batch.at_ms, notes):
+            yield from self._map(batch.at_ms, notes)
+        rows = list(_rows(batch))
         profiles = {
             "advertiserId": self._settings.advertiser_id,
             "externalProvider": PROVIDER,
             "syncId": batch.id,
-            "profiles": msgspec.json.encode(rows).decode(),
+            "profiles": msgspec.json.encode([row for _, row in rows]).decode(),
         }
-        variables = {**self._mappings, "profiles": profiles}
-        response = yield Request.json("POST", self._settings.api_url, {"query": UPSERT, "variables": variables})
-        fields = _checked(response)
-        for field in ("upsertProfileMapping", "upsertExternalAudienceMapping"):
-            if errors := _user_errors(fields, field):
-                raise NeedsPerson("mapping refused", f"{field}: {_words(errors)}; check advertiser_id and properties")
-        return _receipt(entries, _user_errors(fields, "upsertProfiles"))
+        response = yield ask(self._settings.api_url, UPSERT, {"profiles": profiles})
+        return receipt_of(data_of(response), [identifier for identifier, _ in rows])
 
     def probe(self) -> Probe:
-        after: str | None = None
-        while True:
-            body = {"query": SCOPES, "variables": {"after": after}}
-            response = yield Request.json("POST", self._settings.api_url, body, changes_nothing=True)
-            scopes = _scopes(_checked(response))
-            for node in scopes.get("nodes") or []:
-                if str(node["advertiser"]["id"]) == self._settings.advertiser_id and "WRITE" in node["scopes"]:
-                    return f"the token may write for advertiser {self._settings.advertiser_id}"
-            page = scopes.get("pageInfo") or {}
-            after = page.get("endCursor")
-            if not page.get("hasNextPage") or not after:
-                raise NeedsPerson(
-                    "advertiser not writable",
-                    f"the token works, but has no WRITE scope for advertiser {self._settings.advertiser_id}; "
-                    "ask StackAdapt for a read & write token of that advertiser",
-                )
+        return try_token(self._settings.api_url, self._settings.advertiser_id)
+
+    def erase(self, persons: Sequence[Person]) -> Erasure:
+        """Delete profiles by email, and by user id where a property `external_id` is filled with it."""
+        url, advertiser = self._settings.api_url, self._settings.advertiser_id
+        email = by_email(advertiser, for_good=self._settings.erase_as_compliance_request)
+        handles = dict.fromkeys(each for person in persons for each in person.identifiers)
+        emails = [each.value for each in handles if _is_plain_email(each)]
+        ids = [each.value for each in handles if each.type == "user_id" and self._settings.maps_user_ids]
+        return {
+            "profiles_by_email": (yield from delete(url, email, emails)),
+            "profiles_by_external_id": (yield from delete(url, by_external_id(advertiser), ids)),
+        }
+
+    def _is_mapping_due(self, at_ms: int, notes: Notes) -> bool:
+        """Whether it is another than the vendor took last, or that was long ago (or ahead, by a wrong clock)."""
+        fingerprint, _, taken_at = notes.get(MAPPING, "").partition(" ")
+        if fingerprint != self._fingerprint:
+            return True
+        return at_ms > 0 and abs(at_ms - int(taken_at)) >= self._refresh_ms
+
+    def _map(self, at_ms: int, notes: Notes) -> Generator[Request, Response, None]:
+        """Until the vendor has said yes, nobody knows which mapping is in force: so the note goes first."""
+        notes.pop(MAPPING, None)
+        response = yield ask(self._settings.api_url, MAP, self._mappings)
+        try:
+            data = data_of(response)
+            for field in ("upsertProfileMapping", "upsertExternalAudienceMapping"):
+                if errors := user_errors(data, field):
+                    raise order_of(errors) or Refused("mapping refused", words_of(errors))
+        except (Refused, TooLarge) as refusal:
+            advice = f"{refusal.detail}; check advertiser_id and properties"
+            raise NeedsPerson("mapping refused", advice) from None
+        notes[MAPPING] = f"{self._fingerprint} {at_ms}"
 
 
-PROVIDER: Final = "segment_io"
-"""The only external provider that the vendor is known to take."""
+MAPPING: Final = "mapping"
+"""The note of the mapping that the vendor took: its fingerprint, and when that was (ms)."""
 
-UPSERT: Final = """\
-mutation Upsert(
-  $profileMapping: ProfileMappingInput!
-  $audienceMapping: ExternalAudienceMappingInput!
-  $profiles: UpsertProfilesInput!
-) {
+MAP: Final = """\
+mutation Map($profileMapping: ProfileMappingInput!, $audienceMapping: ExternalAudienceMappingInput!) {
   upsertProfileMapping(input: $profileMapping) { userErrors { message path } }
   upsertExternalAudienceMapping(input: $audienceMapping) { userErrors { message path } }
+}
+"""
+
+UPSERT: Final = """\
+mutation Upsert($profiles: UpsertProfilesInput!) {
   upsertProfiles(input: $profiles) { userErrors { message path } }
 }
 """
 
-SCOPES: Final = """\
-query TokenInfo($after: String) {
-  tokenInfo {
-    scopesByAdvertiser(first: 100, after: $after) {
-      nodes { advertiser { id } scopes }
-      pageInfo { hasNextPage endCursor }
-    }
-  }
-}
-"""
 
-_NOT_PERSONAL: Final = {"city", "state", "country", "postal_code", "timezone"}
-_PASSING: Final = ("internal", "unavailable", "timeout", "timed out", "try again")
+def _rows(batch: FoldedBatch) -> Iterator[tuple[Identifier, Mapping[str, Property]]]:
+    """The profiles, each with whom it is about. Who enters comes last; no value is empty."""
+    audience = {"audienceId": batch.lane.audience, "audienceName": batch.audience_name or batch.lane.audience}
+    for action, entries in (("exit", batch.removes), ("enter", batch.adds)):
+        for entry in entries:
+            properties = {key: value for key, value in entry.properties.items() if value != ""}
+            for each in entry.identifiers:
+                yield each, {**properties, "email": each.value, **audience, "action": action}
 
 
-def _mappings(settings: StackAdaptSettings) -> dict[str, object]:
-    """Constant and complete: a field that is not named here would be dropped, and the last mapping wins."""
-    standard = [_field("email", "Email", personal=True)]
-    custom = {each.name: each for each in settings.properties}
-    for reading in STANDARD:
-        if reading.name != USER_ID and reading.name not in custom:
-            label = reading.name.replace("_", " ").title()
-            personal = reading.name not in _NOT_PERSONAL
-            standard.append(_field(reading.name, label, reading.type, personal=personal))
-    own = [_field(each.name, each.name.replace("_", " ").title(), each.type) for each in custom.values()]
-    both = {"advertiserId": settings.advertiser_id, "mappableType": PROVIDER}
-    opted_in = settings.marketing_status == "opted_in"
-    return {
-        "profileMapping": {**both, "isOptedIn": opted_in, "mappingSchemaV2": standard + own},
-        "audienceMapping": {
-            **both,
-            "mappingSchema": [
-                _field("audienceId", "External Audience ID", to="external_id"),
-                _field("audienceName", "External Audience Name", to="name"),
-            ],
-        },
-    }
-
-
-def _field(
-    key: str, label: str, kind: str = "STRING", *, personal: bool = False, to: str | None = None
-) -> dict[str, object]:
-    return {"incomingKey": key, "destinationKey": to or key, "label": label, "type": kind, "isPii": personal}
-
-
-def _row(batch: FoldedBatch, entry: Entry, action: Literal["exit", "enter"]) -> dict[str, object]:
-    return {
-        **entry.properties,
-        "email": entry.identifiers[0].value,
-        "audienceId": batch.lane.audience,
-        "audienceName": batch.audience_name or batch.lane.audience,
-        "action": action,
-    }
-
-
-def _checked(response: Response) -> dict[str, Any]:
-    """`data` of an answer without `errors`. An expired token comes as a 200 with `errors`."""
-    answer = response.json_or_empty()
-    errors = answer.get("errors") or []
-    words = _words(errors)
-    if "token expired" in words.lower():
-        raise NeedsPerson("token expired", "ask StackAdapt for a new API token and set api_token")
-    if errors and response.status in {200, 400}:
-        raise _order(words)
-    expect_success(response)
-    data = response.json().get("data")
-    if not isinstance(data, dict):
-        raise TryLater("malformed answer", "no data and no errors")
-    return data
-
-
-def _order(words: str) -> DeliveryError:
-    lower = words.lower()
-    if "throttl" in lower or "rate limit" in lower or "too many requests" in lower:
-        return Throttled("rate limited", words, scope="credential")
-    if any(each in lower for each in _PASSING):
-        return TryLater("vendor error", words)
-    return TooLarge("request too large", words) if says_too_many(words) else Refused("GraphQL errors", words)
-
-
-def _user_errors(fields: Mapping[str, Any], field: str) -> list[dict[str, Any]]:
-    payload = fields.get(field)
-    if not isinstance(payload, dict):
-        raise TryLater("malformed answer", f"no answer to {field}")
-    return [each for each in payload.get("userErrors") or [] if isinstance(each, dict)]
-
-
-def _receipt(entries: Sequence[Entry], errors: Sequence[Mapping[str, Any]]) -> Receipt:
-    """Each error belongs to the profile whose index stands in its path; one without an index, to them all."""
-    refused: dict[Identifier, str] = {}
-    for error in errors:
-        index = _index(error.get("path"))
-        if index is None or index >= len(entries):
-            words = _words(errors)
-            raise TooLarge("request too large", words) if says_too_many(words) else Refused("profiles refused", words)
-        refused[entries[index].identifiers[0]] = scrub(error.get("message") or "refused")
-    return Receipt(refused)
-
-
-def _index(path: object) -> int | None:
-    steps = path if isinstance(path, list) else []
-    return next((int(step) for step in steps if str(step).isdecimal()), None)
-
-
-def _scopes(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    scopes = (fields.get("tokenInfo") or {}).get("scopesByAdvertiser")
-    if not isinstance(scopes, dict):
-        raise TryLater("malformed answer", "no tokenInfo")
-    return scopes
-
-
-def _words(errors: object) -> str:
-    messages = (
-        [str(each.get("message")) if isinstance(each, dict) else str(each) for each in errors]
-        if isinstance(errors, list)
-        else []
-    )
-    return scrub("; ".join(messages))
+def _is_plain_email(identifier: Identifier) -> bool:
+    return identifier.type == "email" and not is_hashed(identifier.value)
