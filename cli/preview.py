@@ -13,6 +13,7 @@ from rich.text import Text
 from cli import options
 from cli import preview_forms as forms
 from cli.dry_intake import Tally, by_lane, read_lines, try_out
+from cli.masking import hidden_of
 from cli.preview_forms import Look
 from cli.rehearsal import DestinationRehearsed, rehearse
 from worker import settings
@@ -59,7 +60,8 @@ def preview(
     tally, now_ms = Tally(), time.time_ns() // 1_000_000
     outcomes = try_out(read_lines(file) if file else [(1, event or "")], relay.destinations, now_ms, limit, tally)
     lanes = by_lane(outcomes, relay.destinations, tally)
-    rehearsed = (rehearse(each, lanes[each.name], now_ms) for each in chosen)
+    hidden = hidden_of(config, relay)
+    rehearsed = (rehearse(each, lanes[each.name], now_ms, hidden[each.name]) for each in chosen)
     stopped = _print_json(tally, rehearsed) if as_json else _print_text(tally, rehearsed, full=full)
     if tally.more:
         click.echo(f"only the first {limit:,} source events were looked at; --limit N takes more", err=True)
@@ -77,11 +79,11 @@ def _print_text(tally: Tally, rehearsed: Iterable[DestinationRehearsed], *, full
     """Each destination as soon as it is known."""
     stopped, console = False, options.console()
     look = Look(min(console.width, WIDEST), full)
-    _print(console, forms.tally_as_text(tally, look))
+    console.print(*forms.tally_as_text(tally, look), sep="\n")
     for each in rehearsed:
         _print(console, forms.destination_as_text(each, tally, look))
         stopped = stopped or _was_stopped(each)
-    _print(console, [Text(f"\n{MADE_UP}", "dim")])
+    console.print(f"\n{MADE_UP}", style="dim", highlight=False)
     return stopped
 
 

@@ -9,11 +9,11 @@ from rich.text import Text
 
 from cli.dry_intake import Tally
 from cli.json_lines import Cut, lines, printable
+from cli.masking import MASK
 from cli.reasons import WORDS
 from cli.rehearsal import DestinationRehearsed, LaneRehearsed, Rehearsed
 from worker.destinations.base import Credential, Request
 
-MASK: Final = "•••"
 MOST_PEOPLE: Final = 3
 """So many people of one list are shown, unless all are wanted."""
 MOST_LINES: Final = 20

@@ -1,10 +1,11 @@
 """What a worker would send for some changes: fold and deliver as a flush does, with a stand-in as the vendor."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+from cli.masking import masked
 from cli.standins import StandIn
 from worker.batching import fold
 from worker.contract import STAMP_DIGITS, Change, LaneKey, encode
@@ -61,10 +62,16 @@ class DestinationRehearsed:
 
 
 def rehearse(
-    settings: DestinationSettings, waiting: Mapping[LaneKey, Sequence[Change]], now_ms: int
+    settings: DestinationSettings,
+    waiting: Mapping[LaneKey, Sequence[Change]],
+    now_ms: int,
+    hidden: Collection[str] = (),
 ) -> DestinationRehearsed:
-    """Flush the lanes of one destination, whose vendor has no audience yet but those that people leave."""
-    rehearsal = _Rehearsal(settings, now_ms)
+    """Flush the lanes of one destination, whose vendor has no audience yet but those that people leave.
+
+    `hidden`: texts to mask in the requests.
+    """
+    rehearsal = _Rehearsal(settings, now_ms, hidden)
     lanes = [rehearsal.flush(lane, changes) for lane, changes in waiting.items() if not lane.is_erasures]
     erasures = waiting.get(LaneKey.erasures(settings.name))
     return DestinationRehearsed(
@@ -79,12 +86,13 @@ def rehearse(
 class _Rehearsal:
     """One destination, its stand-in, and what it notes between batches."""
 
-    def __init__(self, settings: DestinationSettings, now_ms: int) -> None:
+    def __init__(self, settings: DestinationSettings, now_ms: int, hidden: Collection[str]) -> None:
         self.destination = REGISTRY[settings.kind](settings)
         self._max_changes = settings.batch.max_changes
         self._vendor = StandIn(settings)
         self._notes: dict[str, str] = {}
         self._now_ms = now_ms
+        self._hidden = hidden
         self._batch_ids = (f"preview-{number}" for number in count(1))
 
     def flush(self, lane: LaneKey, changes: Sequence[Change]) -> LaneRehearsed:
@@ -135,7 +143,7 @@ class _Rehearsal:
         try:
             yield
         finally:
-            told.requests += self._vendor.requests
+            told.requests += [masked(each, self._hidden) for each in self._vendor.requests]
 
     @contextmanager
     def _stopping(self, told: Rehearsed) -> Iterator[None]:

@@ -46,6 +46,14 @@ properties = [{{ name = "seats", type = "NUMBER", path = "traits.seats" }}]
 [destinations.batch]
 max_changes = 2
 """
+HOOK = """
+[[destinations]]
+name = "hook"
+kind = "http"
+api_url = "env:HOOK"
+headers = { X-Api-Key = "file:key" }
+body = { key = "file:key", list = "$audience", operation = "$operation", members = "$members" }
+"""
 
 
 def event(who: str, *, entered: bool = True, audience: str = "vip", second: int = 0, **traits: Any) -> dict[str, Any]:
@@ -131,6 +139,24 @@ def test_secrets_are_masked_and_emails_are_not(desk: Desk, options: list[str]) -
     assert "Bearer •••" in result.stdout
     assert "s3cret" not in result.output
     assert "made-up" not in result.output
+
+
+def test_what_a_reference_brings_into_a_url_or_a_template_is_masked(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOK", f"{NOWHERE}/hooks/s3cret/")
+    (tmp_path / "key").write_text("s3cret-key\n")
+    (tmp_path / "relay.toml").write_text(HOOK)
+
+    text = desk.run("--event", json.dumps(event("ada"))).stdout
+    (lane,) = desk.json(event("ada"))["destinations"][0]["lanes"]
+
+    assert "s3cret" not in text
+    assert "ada@example.com" in text
+    (request,) = lane["requests"]
+    assert request["url"] == "•••/"
+    assert (request["body"]["key"], request["body"]["list"]) == ("•••", "vip")
+    assert request["headers"]["X-Api-Key"] == "•••"
 
 
 def test_the_request_for_a_token_is_told_once_a_destination_where_there_is_one(desk: Desk) -> None:
