@@ -23,13 +23,14 @@ from worker import settings
 from worker.delivery import open_client
 from worker.destinations.base import DestinationSettings, Request, Response, api_notice
 from worker.edges import Edges, Send, open_edges, open_gate, probe
-from worker.errors import ConfigurationError, DeliveryError, NeedsPerson, RelayError
+from worker.errors import ConfigurationError, DeliveryError, NeedsPerson, NotYet, RelayError, Throttled
 from worker.settings import Settings
 from worker.store.store import Store, open_store
 from worker.store.tokens import Grant
 
 NOT_WELL: Final = 1
 AT_ONCE: Final = 8
+LATER: Final = "try again later; `audience-relay status` tells what is held, and for how long"
 ELSE: Final = "try again; if it stays so, check api_url and the way to the vendor"
 
 Clock = Callable[[], float]
@@ -77,7 +78,13 @@ def look(config: Path, *, offline: bool = False, sample: BinaryIO | None = None,
 
 def problem_of(order: DeliveryError) -> tuple[str, str]:
     """What is wrong, and what to do."""
-    return (order.reason, order.detail) if isinstance(order, NeedsPerson) else (str(order), ELSE)
+    match order:
+        case NeedsPerson():
+            return order.reason, order.detail
+        case NotYet() | Throttled():
+            return str(order), LATER
+        case _:
+            return str(order), ELSE
 
 
 def _unseen(destination: DestinationSettings) -> Finding:

@@ -74,20 +74,19 @@ def as_json(listings: Sequence[Listing]) -> dict[str, Any]:
 
 def draw(listings: Sequence[Listing]) -> RenderableType:
     """A table for each destination, for terminals from 80 columns on."""
-    return Group(*(part for number, each in enumerate(listings) for part in _drawn(each, first=number == 0)))
+    return Group(*(part for each in listings for part in _drawn(each)))
 
 
-def _drawn(each: Listing, *, first: bool) -> list[RenderableType]:
-    parts: list[RenderableType] = [Text.assemble("" if first else "\n", (each.name, "bold"), f" ({each.kind})")]
+def _drawn(each: Listing) -> list[RenderableType]:
+    parts: list[RenderableType] = [Text.assemble((each.name, "bold"), f" ({each.kind})")]
     if each.reason is not None:
         parts.append(Text.assemble("  ", ("failed", "bold red"), f"  {each.reason}"))
         parts += [Text(f"  {each.advice}", "dim")] if each.advice else []
     elif not each.told:
         parts.append(Text(f"  {each.vendor} has no such request; see its own interface"))
-    if each.rows:
-        parts.append(_table(each.rows))
-    elif each.told and each.reason is None:
+    elif not each.rows:
         parts.append(Text("  no audiences"))
+    parts.append(_table(each.rows) if each.rows else Text())
     return parts
 
 

@@ -145,6 +145,16 @@ def test_a_vendor_that_fails_is_told_with_what_to_do_and_the_others_are_shown(de
     assert (taboola["ok"], taboola["reason"], taboola["audiences"]) == (False, "credentials refused", [])
 
 
+def test_a_vendor_that_is_asked_too_often_is_told_with_when_to_come_back(desk: Desk) -> None:
+    fault = {"kind": "status", "status": 429}
+    desk.sandbox.taboola.script_faults({"rules": [{"match": {"route": "audiences"}, "fault": fault}]})
+
+    taboola = desk.json("audiences")["taboola"]
+
+    assert taboola["reason"] == "rate limited: HTTP 429"
+    assert taboola["advice"].startswith("try again later")
+
+
 def test_an_unknown_destination_is_refused_with_the_known_ones(desk: Desk) -> None:
     result = desk.run("audiences", "--destination", "nobody")
 
