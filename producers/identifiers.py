@@ -34,7 +34,7 @@ MAX_LENGTH: Final = 1024
 MAX_EMAIL: Final = 254
 """In characters, as email-validator has it in bytes (RFC 3696, erratum 1690)."""
 MAX_PHONE: Final = 64
-"""In characters; separators and an extension have room."""
+"""In characters, separators and extension included; phonenumbers takes long over a long text."""
 
 _SEVERAL: Final[frozenset[IdentifierType]] = frozenset({"device"})
 """One event may have several of these."""
@@ -158,11 +158,9 @@ def _is_solid(text: str) -> bool:
 
 # ── Emails ───────────────────────────────────────────────────────────────────────────────────────
 
-_PLAIN: Final = re.compile(r"\w++(?:[.'+-]\w++)*+@[a-z0-9]++(?:[.-][a-z0-9]++)*+")
+PLAIN: Final = re.compile(r"(?!.{65})\w++(?:[.'+-]\w++)*+@[a-z0-9]++(?:[.-][a-z0-9]++)*+")
 """Composed and lower-case addresses that need no judge: email-validator takes each unchanged (a test holds the two
-together), and it takes some 50 times as long."""
-_MAX_PLAIN: Final = 64
-"""Within so many characters no limit of an address, of a domain or of a label in it can be exceeded."""
+together), and takes some 50 times as long. Of 64 characters none exceeds a limit of an address, a domain or a label."""
 _RESERVED: Final = re.compile(r"(?<=[@.])(?:arpa|invalid|local|localhost|onion|test)\Z")
 """Domains without mail on the Internet (RFC 6761, 6762, 7686); email-validator refuses them, whatever it is told."""
 
@@ -178,7 +176,7 @@ def _email(text: str) -> str | None:
     Refused are quoted local parts, comments, display names (`Jane <jane@example.com>`) and IP addresses for a domain:
     no vendor tells how it hashes them.
     """
-    if len(text) <= _MAX_PLAIN and text.isascii() and _PLAIN.fullmatch(email := text.lower()):
+    if text.isascii() and PLAIN.fullmatch(email := text.lower()):
         return email
     trimmed = text.strip(_EDGES)
     if len(trimmed) > MAX_EMAIL:
@@ -186,14 +184,11 @@ def _email(text: str) -> str | None:
     if "@" not in trimmed:
         return _hash(trimmed)
     email = _lowered(trimmed)
-    return email if len(email) <= _MAX_PLAIN and _PLAIN.fullmatch(email) else _judged(email)
+    return email if PLAIN.fullmatch(email) else _judged(email)
 
 
 def _lowered(text: str) -> str:
-    if text.isascii():
-        return text.lower()
-    # Lower-casing can undo the composition, so it is done again.
-    return normalize("NFC", normalize("NFC", text).lower())
+    return text.lower() if text.isascii() else normalize("NFC", text.lower())
 
 
 def _judged(email: str) -> str | None:

@@ -465,8 +465,8 @@ def test_what_a_delete_call_has_that_is_no_identifier_is_told() -> None:
 
 
 def test_a_delete_call_is_about_no_audience_so_its_class_is_not_looked_at() -> None:
-    assert erasure(delete(context={"personas": {"computation_class": "trait"}}))
-    assert erasure(delete(context={"personas": []}))
+    assert refusal(delete(context={"personas": {"computation_class": "trait"}})) is None
+    assert refusal(delete(context={"personas": []})) is None
 
 
 @pytest.mark.parametrize("value", [[], "text", 5, True])
