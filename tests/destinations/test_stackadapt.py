@@ -1,5 +1,7 @@
 """What is StackAdapt's own: its rows, its properties, and when their mapping is sent."""
 
+import json
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -29,8 +31,9 @@ from tests.destinations.stackadapt_talk import (
     talk,
 )
 from worker.batching import fold
-from worker.contract import Change, Identifier, LaneKey
+from worker.contract import STAMP_DIGITS, Change, Identifier, LaneKey, encode
 from worker.destinations.base import ConsentReading, Receipt
+from worker.destinations.stackadapt import StackAdapt
 from worker.destinations.stackadapt_mapping import RESERVED
 from worker.store.store import Store
 
@@ -121,6 +124,18 @@ def test_the_same_changes_sent_again_are_not_taken_for_a_repetition(store: Store
         bench.flush()
 
         assert bench.members() == members
+
+
+def test_the_largest_batch_makes_a_request_that_segment_might_have_made() -> None:
+    """At most 1,000 events or 4 MB: nothing is known of the vendor's own limit."""
+    changes = [named(f"person{number}", plan='"\\"' * 300, city="\n" * 200) for number in range(1_000)]
+    sizes = list(accumulate(STAMP_DIGITS + len(encode(change)) for change in changes))
+    fitting = sum(size <= StackAdapt.max_bytes for size in sizes)
+
+    body = bodies_for(*changes[:fitting])[1]
+
+    assert fitting > 500
+    assert len(json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()) <= 4 * 1024 * 1024
 
 
 def test_audiences_may_be_told_by_their_names(store: Store, clock: Clock) -> None:

@@ -73,7 +73,7 @@ class StackAdaptSettings(DestinationSettings):
     )
     """Where an event may state its own; one that states another than the configured is refused."""
     properties: Annotated[tuple[CustomProperty, ...], AfterValidator(_distinct)] = ()
-    mapping_refresh_hours: Annotated[float, Field(ge=0)] = 24.0
+    mapping_refresh_hours: Annotated[float, Field(ge=0, le=8760)] = 24.0
     """After so long a mapping that has not changed is sent again, should somebody else have replaced it."""
     erase_as_compliance_request: bool = False
     """Whether who is erased is blocked, too: the vendor then never takes a profile with that email again."""
@@ -120,7 +120,7 @@ class StackAdapt(Destination):
     Settings = StackAdaptSettings
     max_changes = MAX_PROFILES
     requests_a_batch = 1
-    max_bytes = 4_000_000
+    max_bytes = 1_900_000  # text is escaped twice, JSON within JSON, so that the request may have twice as many
     deletes_persons = True
 
     def __init__(self, settings: StackAdaptSettings) -> None:
