@@ -7,6 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sandbox.app import Sandbox
 from sandbox.taboola_switches import TaboolaSwitches
@@ -16,7 +18,7 @@ from worker.contract import Change, Identifier, LaneKey
 from worker.destinations import REGISTRY
 from worker.destinations.base import AudienceFacts, Destination, Entry, FoldedBatch, Request, Response
 from worker.edges import audiences, open_gate, probe
-from worker.errors import NeedsPerson
+from worker.errors import DeliveryError, NeedsPerson
 from worker.store.store import Store
 
 PHONE = "6D92078A-8246-4BA4-AE5B-76104861E7DC"
@@ -853,6 +855,45 @@ def test_a_rate_limit_that_names_no_time_holds_the_credential(store: Store, cloc
 
     assert bench.edges.limits.held() is not None
     assert counters(bench) == {"accepted": 1, "waiting": 1}
+
+
+_WORDS = st.one_of(st.text(), st.just("no 'd-1717' in d-1717"), st.just("Unknown audience '49'"))
+_LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), _WORDS)
+_KEYS = st.sampled_from(["http_status", "message", "offending_field", "error", "audience_id", "results", "d-1717"])
+_JSON = st.recursive(_LEAVES, lambda inner: st.lists(inner) | st.dictionaries(_KEYS, inner), max_leaves=12)
+_BODIES = st.one_of(
+    st.binary(max_size=60),
+    _JSON.map(lambda tree: json.dumps(tree).encode()),
+    st.text(alphabet="<>/!-[]&;a ", max_size=60).map(lambda text: f"<html>d-1717{text}".encode()),
+)
+_ANSWERS = st.builds(
+    Response, st.sampled_from([200, 204, 302, 400, 401, 403, 404, 409, 413, 415, 422, 429, 500]), _BODIES
+)
+
+
+@given(answers=st.lists(_ANSWERS, min_size=6, max_size=6), by_id=st.booleans(), adds=st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_whatever_taboola_answers_an_instruction_comes_of_it(
+    answers: Sequence[Response], *, by_id: bool, adds: bool
+) -> None:
+    """A receipt, or an order that names nobody, though Taboola may repeat whom it was sent; and soon."""
+    people = (entry(Identifier("device", "d-1717")),)
+    one = FoldedBatch(LaneKey("shop", "49"), "b", removes=() if adds else people, adds=people if adds else ())
+    conversation = destination(**(BY_ID if by_id else {})).converse(one, {})
+    told = ""
+    try:
+        request = next(conversation)
+        for each in answers:
+            repeats = request.url.endswith("/audience_onboarding")
+            content = each.content if repeats else each.content.replace(b"d-1717", b"")
+            request = conversation.send(Response(each.status, content))
+    except StopIteration:
+        told = "a receipt"
+    except DeliveryError as order:
+        told = str(order)
+
+    assert told
+    assert "d-1717" not in told
 
 
 # ── Trying the credentials ───────────────────────────────────────────────────────────────────────

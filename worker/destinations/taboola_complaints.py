@@ -72,12 +72,12 @@ class Complaint(NamedTuple):
         return self.status in _OF_THE_CONTENT and self.readable and not self.field
 
     def without(self, values: Iterable[str]) -> "Complaint":
-        """The same, with nothing in its words of what was sent."""
-        words = self.words
+        """The same, with nothing in it of what was sent."""
+        words, field = self.words, self.field
         for value in values:
-            if value in words:
-                words = words.replace(value, "…")
-        return self._replace(words=words)
+            if value in words or value in field:
+                words, field = words.replace(value, "…"), field.replace(value, "…")
+        return self._replace(words=words, field=field)
 
     def blames_audience(self, audience_id: int) -> bool:
         """Whether the audience is unknown, somebody else's, of another kind, or not ready (seen: 400)."""
@@ -136,7 +136,8 @@ def complaint_of(response: Response, account: str) -> Complaint | None:
         expect_success(replace(response, status=complaint.status))
         return None
     if complaint.of_credentials:
-        raise NeedsPerson("credentials refused", f"{complaint.said}; check client_id, client_secret and their rights")
+        advice = "Taboola's API refuses them; check client_id, client_secret and their rights"
+        raise NeedsPerson("credentials refused", advice)
     if _ACCOUNT_UNKNOWN.search(complaint.words):
         advice = "use the account's alphabetic id"
         raise NeedsPerson("unknown account", f"Taboola does not know account {complaint.account}; {advice}")
