@@ -17,7 +17,7 @@ from producers.route import Routed
 from producers.routing import LeftOut, Router
 from producers.segment import MAX_EVENT_BYTES, Erasure, RawEvent, Reason, Refusal, parse
 from worker.contract import Change, LaneKey
-from worker.errors import StoreUnavailable
+from worker.errors import StoreFull, StoreUnavailable
 
 MAX_CHANGES: Final = 1_000
 """The most changes in one `append`."""
@@ -32,6 +32,7 @@ Written = TypeVar("Written")
 Line = tuple[int, RawEvent]
 """A source event and its number, for whoever asks which one was refused."""
 OnRefused = Callable[[int, Reason], None]
+OnFull = Callable[[LaneKey, StoreFull], None]
 
 
 class Store(Protocol):
@@ -117,32 +118,77 @@ class Intake:
         """
         report = Report() if report is None else report
         for chunk in self._chunks(iter(lines), on_refused or _ignore):
-            self._append(chunk, report)
-            self._count(chunk, report)
+            self.append(chunk, report)
+            self.count(chunk, report)
         return report
 
-    def _chunks(self, lines: Iterator[Line], on_refused: OnRefused) -> Iterator["_Chunk"]:
+    def read(self, event: RawEvent, received_at: int, chunk: "Chunk") -> Refusal | None:
+        """Parse and route one source event into a chunk. Returns why not, when it is refused.
+
+        `received_at` is in milliseconds since the epoch.
+        """
+        outcome = self._routed(event, received_at, chunk.left_out)
+        chunk.take(outcome)
+        return outcome if isinstance(outcome, Refusal) else None
+
+    def append(self, chunk: "Chunk", report: Report, *, on_full: OnFull | None = None) -> None:
+        """Append the changes of a chunk, and add to the report what was appended.
+
+        `on_full` gets each lane whose destination has no room; the others are appended nevertheless. Without it, the
+        first one raises `StoreFull`. Raises `StoreUnavailable` after the last repetition.
+        """
+        chunk_id = uuid4().hex
+        full: set[LaneKey] = set()
+        for number, (lane, changes) in enumerate(chunk.pieces()):
+            if lane in full:
+                continue
+            try:
+                added = self._persist(partial(self._store.append, lane, changes, f"{chunk_id}-{number}"))
+            except StoreFull as error:
+                if on_full is None:
+                    raise
+                full.add(lane)
+                on_full(lane, error)
+                continue
+            report.changes[lane.destination] += added
+            report.duplicates[lane.destination] += len(changes) - added
+
+    def count(self, chunk: "Chunk", report: Report) -> None:
+        """Count what was refused or left out. Raises as `append` does.
+
+        After the changes: who repeats because of a full store should not count a refusal each time.
+        """
+        for destination in {destination for destination, _ in chunk.left_out}:
+            reasons = {reason: count for (whose, reason), count in chunk.left_out.items() if whose == destination}
+            self._persist(partial(self._store.count_left_out, destination, reasons))
+        if chunk.refused:
+            self._persist(partial(self._store.count_refused, dict(chunk.refused)))
+        report.read += chunk.read
+        report.accepted += chunk.accepted
+        report.refused.update(chunk.refused)
+        report.left_out.update(chunk.left_out)
+
+    def _chunks(self, lines: Iterator[Line], on_refused: OnRefused) -> Iterator["Chunk"]:
         while True:
             chunk = self._chunk(lines, on_refused)
             if not chunk.read:
                 return
             yield chunk
 
-    def _chunk(self, lines: Iterator[Line], on_refused: OnRefused) -> "_Chunk":
-        chunk = _Chunk()
+    def _chunk(self, lines: Iterator[Line], on_refused: OnRefused) -> "Chunk":
+        chunk = Chunk()
         started = None
         for number, event in islice(lines, self._chunk_events):
             now = self._now_ms()
-            outcome = self._read(event, now, chunk.left_out)
-            chunk.take(outcome)
-            if isinstance(outcome, Refusal):
-                on_refused(number, outcome.reason)
+            refusal = self.read(event, now, chunk)
+            if refusal is not None:
+                on_refused(number, refusal.reason)
             started = now if started is None else started
             if now - started >= CHUNK_MS:
                 break
         return chunk
 
-    def _read(self, event: RawEvent, received_at: int, left_out: LeftOut) -> list[Routed] | Refusal:
+    def _routed(self, event: RawEvent, received_at: int, left_out: LeftOut) -> list[Routed] | Refusal:
         found = parse(event, received_at=received_at, max_bytes=self.max_event_bytes)
         match found:
             case Refusal():
@@ -151,25 +197,6 @@ class Intake:
                 return self._router.route_erasure(found, left_out)
             case _:
                 return self._router.route(found, left_out)
-
-    def _append(self, chunk: "_Chunk", report: Report) -> None:
-        chunk_id = uuid4().hex
-        for number, (lane, changes) in enumerate(chunk.pieces()):
-            added = self._persist(partial(self._store.append, lane, changes, f"{chunk_id}-{number}"))
-            report.changes[lane.destination] += added
-            report.duplicates[lane.destination] += len(changes) - added
-
-    def _count(self, chunk: "_Chunk", report: Report) -> None:
-        """After the changes: who repeats because of a full store should not count a refusal each time."""
-        for destination in {destination for destination, _ in chunk.left_out}:
-            reasons = {reason: count for (whose, reason), count in chunk.left_out.items() if whose == destination}
-            self._persist(partial(self._store.count_left_out, destination, reasons))
-        if chunk.refused:
-            self._persist(partial(self._store.count_refused, dict(chunk.refused)))
-        report.read += chunk.read
-        report.accepted += chunk.read - chunk.refused.total()
-        report.refused.update(chunk.refused)
-        report.left_out.update(chunk.left_out)
 
     def _persist(self, write: Callable[[], Written]) -> Written:
         for wait in self._waits:
@@ -181,13 +208,29 @@ class Intake:
 
 
 @dataclass(slots=True)
-class _Chunk:
-    """What some source events come to: changes by lane, in the order of the events."""
+class Chunk:
+    """What some source events come to: changes by lane, in the order of the events, and what is refused of them."""
 
     read: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     left_out: LeftOut = field(default_factory=Counter)
     lanes: defaultdict[LaneKey, list[Change]] = field(default_factory=lambda: defaultdict(list))
+
+    @classmethod
+    def joined(cls, chunks: Iterable["Chunk"]) -> "Chunk":
+        """All in one, in their order."""
+        whole = cls()
+        for chunk in chunks:
+            whole.read += chunk.read
+            whole.refused.update(chunk.refused)
+            whole.left_out.update(chunk.left_out)
+            for lane, changes in chunk.lanes.items():
+                whole.lanes[lane] += changes
+        return whole
+
+    @property
+    def accepted(self) -> int:
+        return self.read - self.refused.total()
 
     def take(self, outcome: list[Routed] | Refusal) -> None:
         self.read += 1

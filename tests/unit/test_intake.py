@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from producers.intake import CHUNK_MS, MAX_CHANGES, Intake, Report, Store
+from producers.intake import CHUNK_MS, MAX_CHANGES, Chunk, Intake, Report, Store
 from producers.routing import Router
 from worker.contract import Change, LaneKey
 from worker.destinations.criteo import CriteoSettings
@@ -254,6 +254,48 @@ def test_a_full_store_is_not_asked_again() -> None:
         intake(store).accept_many([event()])
 
     assert len(store.attempted) == 1
+
+
+def test_who_wants_it_is_told_which_lanes_are_full_and_the_others_are_appended() -> None:
+    store = Memory(faults=[StoreFull("no room")])
+    full: list[LaneKey] = []
+    chunk, report = Chunk(), Report()
+    shared = intake(store)
+    for number in range(2):
+        assert shared.read(event(number), NOW_MS, chunk) is None
+
+    shared.append(chunk, report, on_full=lambda lane, _: full.append(lane))
+
+    assert full == [LaneKey("criteo", "vip")]
+    assert store.lane("criteo", "vip") == []
+    assert store.lane("taboola", "vip") == ["m-0", "m-1"]
+    assert report.changes == {"taboola": 2}
+
+
+def test_of_a_full_lane_no_later_piece_is_appended() -> None:
+    store = Memory(faults=[StoreFull("no room for so many")])
+    chunk = Chunk()
+    shared = Intake(Router([CRITEO]), store, lambda: NOW_MS)
+    for number in range(MAX_CHANGES + 1):
+        shared.read(event(number), NOW_MS, chunk)
+
+    shared.append(chunk, Report(), on_full=lambda _lane, _error: None)
+
+    assert store.appended == []
+
+
+def test_chunks_are_joined_in_their_order() -> None:
+    shared = intake(Memory())
+    chunks = [Chunk(), Chunk()]
+    for number, each in enumerate(chunks):
+        shared.read(event(number), NOW_MS, each)
+        shared.read(b"{", NOW_MS, each)
+
+    whole = Chunk.joined(chunks)
+
+    assert [change.message_id for change in whole.lanes[LaneKey("criteo", "vip")]] == ["m-0", "m-1"]
+    assert (whole.read, whole.accepted, whole.refused) == (4, 2, {"json": 2})
+    assert [each.read for each in chunks] == [2, 2]
 
 
 def test_the_report_tells_how_far_things_went() -> None:
