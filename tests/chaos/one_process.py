@@ -78,7 +78,7 @@ LATE: Final = (0.5, 19, 25, DEADLINE_SECONDS + SETTLE - 1)
 """Seconds after which the vendor may apply a request: in the deadline, and in the time that it is given after."""
 SUSPENDED: Final = (0.5, 31, 45)
 """Seconds: shorter than a lease, longer, and so long that somebody else may go on with the lane."""
-MOST: Final[Mapping[Step, int]] = {"request": 8, "command": 26}
+MOST: Final[Mapping[Step, int]] = {"request": 8, "command": 28}
 """At least as many as the longest flush of these has."""
 
 NONE: Final = Trouble("command", 0, "none", 0)

@@ -409,7 +409,8 @@ def expect_success(response: Response) -> None:
             reset_at=_reset(response),
         )
     if status in {408, 425} or status >= 500:  # noqa: PLR2004 - the classes of HTTP
-        raise TryLater("vendor unavailable", f"HTTP {status}", retry_after=_retry_after(response))
+        wait, moment = _retry_after(response), _retry_date(response)
+        raise TryLater("vendor unavailable", f"HTTP {status}", retry_after=wait, reset_at=moment)
     if 300 <= status < 400:  # noqa: PLR2004 - the classes of HTTP
         raise NeedsPerson("redirected", f"HTTP {status}: api_url points to a place that moved")
     raise Refused("refused", f"HTTP {status}")
@@ -421,9 +422,16 @@ def _retry_after(response: Response) -> float | None:
 
 
 def _reset(response: Response) -> float | None:
-    """Seconds since the epoch (Criteo, page "rate limits")."""
+    """Seconds since the epoch: Criteo's own header (page "rate limits"), else a date in `Retry-After`."""
     value = response.headers.get("x-ratelimit-reset", "")
-    return float(value) if value.isdigit() else None
+    return float(value) if value.isdigit() else _retry_date(response)
+
+
+def _retry_date(response: Response) -> float | None:
+    """`Retry-After` may also be a date (RFC 9110); in seconds since the epoch."""
+    with suppress(ValueError):
+        return parsedate_to_datetime(response.headers.get("retry-after", "")).timestamp()
+    return None
 
 
 def api_notice(headers: Mapping[str, str]) -> str | None:

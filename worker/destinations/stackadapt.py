@@ -73,7 +73,7 @@ class StackAdaptSettings(DestinationSettings):
     )
     """Where an event may state its own; one that states another than the configured is refused."""
     properties: Annotated[tuple[CustomProperty, ...], AfterValidator(_distinct)] = ()
-    mapping_refresh_hours: Annotated[float, Field(ge=0, le=8760)] = 24.0
+    mapping_refresh_hours: Annotated[float, Field(ge=0, le=8760)] = 1.0
     """After so long a mapping that has not changed is sent again, should somebody else have replaced it."""
     erase_as_compliance_request: bool = False
     """Whether who is erased is blocked, too: the vendor then never takes a profile with that email again."""
