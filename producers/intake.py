@@ -122,14 +122,19 @@ class Intake:
             self.count(chunk, report)
         return report
 
-    def read(self, event: RawEvent, received_at: int, chunk: "Chunk") -> Refusal | None:
-        """Parse and route one source event into a chunk. Returns why not, when it is refused.
+    def read(self, event: RawEvent, received_at: int, left_out: LeftOut) -> list[Routed] | Refusal:
+        """Parse and route one source event: what a chunk takes. Adds to `left_out` what destinations lack of it.
 
         `received_at` is in milliseconds since the epoch.
         """
-        outcome = self._routed(event, received_at, chunk.left_out)
-        chunk.take(outcome)
-        return outcome if isinstance(outcome, Refusal) else None
+        found = parse(event, received_at=received_at, max_bytes=self.max_event_bytes)
+        match found:
+            case Refusal():
+                return found
+            case Erasure():
+                return self._router.route_erasure(found, left_out)
+            case _:
+                return self._router.route(found, left_out)
 
     def append(self, chunk: "Chunk", report: Report, *, on_full: OnFull | None = None) -> None:
         """Append the changes of a chunk, and add to the report what was appended.
@@ -180,23 +185,14 @@ class Intake:
         started = None
         for number, event in islice(lines, self._chunk_events):
             now = self._now_ms()
-            refusal = self.read(event, now, chunk)
-            if refusal is not None:
-                on_refused(number, refusal.reason)
+            outcome = self.read(event, now, chunk.left_out)
+            chunk.take(outcome)
+            if isinstance(outcome, Refusal):
+                on_refused(number, outcome.reason)
             started = now if started is None else started
             if now - started >= CHUNK_MS:
                 break
         return chunk
-
-    def _routed(self, event: RawEvent, received_at: int, left_out: LeftOut) -> list[Routed] | Refusal:
-        found = parse(event, received_at=received_at, max_bytes=self.max_event_bytes)
-        match found:
-            case Refusal():
-                return found
-            case Erasure():
-                return self._router.route_erasure(found, left_out)
-            case _:
-                return self._router.route(found, left_out)
 
     def _persist(self, write: Callable[[], Written]) -> Written:
         for wait in self._waits:

@@ -262,7 +262,7 @@ def test_who_wants_it_is_told_which_lanes_are_full_and_the_others_are_appended()
     chunk, report = Chunk(), Report()
     shared = intake(store)
     for number in range(2):
-        assert shared.read(event(number), NOW_MS, chunk) is None
+        chunk.take(shared.read(event(number), NOW_MS, chunk.left_out))
 
     shared.append(chunk, report, on_full=lambda lane, _: full.append(lane))
 
@@ -277,7 +277,7 @@ def test_of_a_full_lane_no_later_piece_is_appended() -> None:
     chunk = Chunk()
     shared = Intake(Router([CRITEO]), store, lambda: NOW_MS)
     for number in range(MAX_CHANGES + 1):
-        shared.read(event(number), NOW_MS, chunk)
+        chunk.take(shared.read(event(number), NOW_MS, chunk.left_out))
 
     shared.append(chunk, Report(), on_full=lambda _lane, _error: None)
 
@@ -288,8 +288,8 @@ def test_chunks_are_joined_in_their_order() -> None:
     shared = intake(Memory())
     chunks = [Chunk(), Chunk()]
     for number, each in enumerate(chunks):
-        shared.read(event(number), NOW_MS, each)
-        shared.read(b"{", NOW_MS, each)
+        for raw in (event(number), b"{"):
+            each.take(shared.read(raw, NOW_MS, each.left_out))
 
     whole = Chunk.joined(chunks)
 
