@@ -47,8 +47,10 @@ class Asked:
 
     destination: str
     kind: str | None
-    needs: str | None
-    """What would reach persons there; None where all handles could be used."""
+    unused: int
+    """How many handles could not be looked for there."""
+    needs: str
+    """What can."""
     requests: list[str] = field(default_factory=list)
     done: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -59,8 +61,8 @@ class Asked:
     def as_json(self) -> dict[str, Any]:
         receipts = self.done.values()
         vendor: Counter[str] = Counter()
-        for each in receipts:
-            vendor.update(each["vendor"])
+        for of_batch in {each["batch"]: each["vendor"] for each in receipts}.values():
+            vendor.update(of_batch)
         return {
             "destination": self.destination,
             "kind": self.kind,
@@ -71,7 +73,8 @@ class Asked:
             "dead_letters_dropped": sum(each["dead_letters_dropped"] for each in receipts),
             "identifiers_refused": sum(each["identifiers_refused"] for each in receipts),
             "vendor": dict(vendor),
-            "needs": self.needs,
+            "unused": self.unused,
+            "needs": self.needs if self.unused else None,
         }
 
 
@@ -121,7 +124,7 @@ def forget(  # noqa: PLR0913 - each is an option of the command line
         asked = _asked(receipt_id, relay, store)
         _await(asked, store, 0.0 if no_wait else wait.total_seconds())
     _tell(receipt_id, asked, unreadable, as_json=as_json)
-    sys.exit(NOT_ALL if unreadable or any(each.pending or each.needs for each in asked) else 0)
+    sys.exit(NOT_ALL if unreadable or any(each.pending or each.unused for each in asked) else 0)
 
 
 def _given(emails: Sequence[str], user_ids: Sequence[str], devices: Sequence[str]) -> Iterator[Handle]:
@@ -166,7 +169,7 @@ def _append(
     """The record first: a request without one could not be found again."""
     record = {
         "asked": [change.message_id for change in changes],
-        "needs": _needs(destination) if len(changes) < readable else None,
+        "unused": readable - len(changes),
     }
     store.erasures(destination.name).keep_receipt(receipt_id, record)
     for start in range(0, len(changes), CHUNK):
@@ -193,7 +196,7 @@ def _asked_of(destination: DestinationSettings, receipt_id: str, store: Store) -
     record = store.erasures(destination.name).receipts([receipt_id]).get(receipt_id)
     if record is None:
         return None
-    return Asked(destination.name, destination.kind, record["needs"], record["asked"])
+    return Asked(destination.name, destination.kind, record["unused"], _needs(destination), record["asked"])
 
 
 def _await(asked: Sequence[Asked], store: Store, seconds: float) -> None:
@@ -219,8 +222,9 @@ def _tell(receipt_id: str, asked: Sequence[Asked], unreadable: Sequence[str], *,
         return
     options.console().print(_table(asked))
     for each in asked:
-        if each.needs:
-            click.echo(f"{each.destination}: not all could be looked for; give {each.needs}")
+        if each.unused:
+            noun = "handle" if each.unused == 1 else "handles"
+            click.echo(f"{each.destination}: {each.unused:,} {noun} could not be looked for; give {each.needs}")
         if each.pending:
             click.echo(f"{each.destination}: {len(each.pending):,} not done yet; see `audience-relay status`")
     click.echo(f"To look again: audience-relay forget --receipt {receipt_id}")

@@ -33,7 +33,8 @@ def draw(overviews: Sequence[Overview], refused: Mapping[str, int], width: int) 
     parts: list[RenderableType] = [_counters(overviews, wide=width >= WIDE)]
     if any(_counted_beside(each) for each in overviews):
         parts.append(Text("".join(_beside(each) for each in overviews if _counted_beside(each))))
-    parts += [_left_out(each) for each in overviews if each.status.left_out]
+    if any(each.status.left_out for each in overviews):
+        parts.append(Text("".join(_left_out(each) for each in overviews if each.status.left_out)))
     parts += [_held(each, each.hold) for each in overviews if each.hold]
     parts += [_notice(each, subject, words) for each in overviews for subject, words in each.status.notices.items()]
     parts += [_expiring(each, each.kept) for each in overviews if each.kept and each.expiring]
@@ -74,11 +75,9 @@ def _counted_beside(each: Overview) -> dict[str, int]:
     return {name: counters[name] for name in BESIDE if counters.get(name)}
 
 
-def _left_out(each: Overview) -> Text:
+def _left_out(each: Overview) -> str:
     counts = sorted(each.status.left_out.items(), key=lambda item: -item[1])
-    return Text(
-        f"{each.name}: of accepted events, left out {', '.join(f'{what} {count:,}' for what, count in counts)}\n"
-    )
+    return f"{each.name}: of accepted events, left out {', '.join(f'{what} {count:,}' for what, count in counts)}\n"
 
 
 def _notice(each: Overview, subject: str, words: str) -> Text:

@@ -67,7 +67,7 @@ def erase(erasures: Lease, edges: Edges, send: Sender, leases: list[Lease]) -> i
     _discard_letters(persons, edges)
     done = deliver(edges.destination.erase([each.person for each in requests]), send, {}, edges.lanes.keep_notes)
     for each in requests:
-        _keep_receipt(each, done, edges)
+        _keep_receipt(each, erasures, done, edges)
     edges.lanes.settle(erasures, Settlement(taken=len(requests), delivered=len(requests), folded=0))
     log.info(
         "erasures.done",
@@ -204,8 +204,8 @@ def _discard_letters(persons: _Persons, edges: Edges) -> None:
 # ── The receipt ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _keep_receipt(forgotten: _Forgotten, done: Mapping[str, int], edges: Edges) -> None:
-    """Without a request's id nobody could ask for it."""
+def _keep_receipt(forgotten: _Forgotten, erasures: Lease, done: Mapping[str, int], edges: Edges) -> None:
+    """Without a request's id nobody could ask for it. What the vendor did is told of all in the batch together."""
     if not forgotten.request:
         return
     edges.erasures.keep_receipt(
@@ -216,6 +216,7 @@ def _keep_receipt(forgotten: _Forgotten, done: Mapping[str, int], edges: Edges) 
             "waiting_dropped": forgotten.waiting,
             "dead_letters_dropped": forgotten.dead_letters,
             "identifiers_refused": forgotten.refused,
+            "batch": erasures.batch_id,
             "vendor": dict(done),
         },
     )
