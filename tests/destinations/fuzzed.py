@@ -2,10 +2,11 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 from urllib.parse import unquote
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import httpx
 from redis import Redis
@@ -82,6 +83,7 @@ class Overheard(InProcess):
 
     def __init__(self, sandbox: Sandbox) -> None:
         super().__init__(sandbox)
+        self._inner = httpx.WSGITransport(app=_by_the_book(sandbox))
         self.complaints: Counter[str] = Counter()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -95,6 +97,15 @@ class Overheard(InProcess):
         if response.is_error or '"errors":[{' in text or '"userErrors":[{' in text:
             self.complaints[f"{request.method} {request.url.path}: {response.status_code} {text}"] += 1
         return response
+
+
+def _by_the_book(app: WSGIApplication) -> WSGIApplication:
+    """Paths as WSGI has them, bytes as Latin-1 (PEP 3333); httpx gives text."""
+
+    def called(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return app(environ | {"PATH_INFO": environ["PATH_INFO"].encode().decode("latin-1")}, start_response)
+
+    return called
 
 
 class Model:
