@@ -13,6 +13,7 @@ from worker.contract import Change, Identifier
 from worker.destinations.base import AudienceFacts
 from worker.edges import audiences, open_gate, probe
 from worker.errors import NeedsPerson
+from worker.outgoing import WORKING_SIZE
 from worker.store.store import Store
 
 # ── Invalid identifiers ──────────────────────────────────────────────────────────────────────────
@@ -63,6 +64,16 @@ def test_a_change_that_is_invalid_alone_is_buried(store: Store, clock: Clock, *,
 def test_a_success_need_not_hold_counts(store: Store, clock: Clock, attributes: object) -> None:
     bench = criteo(store, clock)
     answer = {"data": {"type": "ContactlistAmendment", "attributes": attributes}, "errors": [], "warnings": []}
+    bench.fault(kind="status", status=200, json=answer, match={"route": "amend"})
+    bench.append([enters("ada")])
+    bench.flush()
+
+    assert bench.status().counters["delivered"] == 1
+
+
+def test_a_deprecation_among_the_errors_of_a_success_is_none(store: Store, clock: Clock) -> None:
+    bench = criteo(store, clock)
+    answer = envelope(problem("deprecated-field", "deprecation")) | {"data": {"type": "ContactlistAmendment"}}
     bench.fault(kind="status", status=200, json=answer, match={"route": "amend"})
     bench.append([enters("ada")])
     bench.flush()
@@ -135,6 +146,7 @@ def test_a_batch_that_is_too_large_for_criteo_is_sent_in_parts(
 
     assert len(bench.members()) == 20
     assert bench.status().counters["buried"] == 0
+    assert bench.edges.lanes.notes([WORKING_SIZE]) == {WORKING_SIZE: "5"}
 
 
 # ── Failures ─────────────────────────────────────────────────────────────────────────────────────

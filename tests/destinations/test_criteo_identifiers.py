@@ -164,6 +164,7 @@ def test_two_destinations_may_not_write_one_list(
         ({}, "device", "Not-A-UUID", "not-a-uuid"),
         ({"hash_emails": True, "hash_phones": True}, "identity_link", "XY1000aa", "XY1000aa"),
         ({"hash_emails": True, "hash_phones": True}, "gum", "k-AbC", "k-AbC"),
+        ({}, "gum", SHA256.upper(), SHA256.upper()),
     ],
 )
 def test_the_vendors_form(options: dict[str, bool], type_: IdentifierType, given: str, sent: str) -> None:

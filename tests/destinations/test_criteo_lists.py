@@ -71,6 +71,18 @@ def test_a_search_that_does_not_tell_how_much_there_is_ends(meta: dict[str, Any]
     assert asked[1].url.endswith("/1/contact-list/statistics")
 
 
+@pytest.mark.parametrize(
+    "rows", [None, "none", 5, {"id": "1"}, [None, {"id": None}, {"id": "1", "attributes": "none"}]]
+)
+def test_a_search_may_find_anything(store: Store, clock: Clock, rows: object) -> None:
+    bench = criteo(store, clock)
+    bench.fault(kind="status", status=200, json={"data": rows, "meta": "none"}, match={"route": "search"})
+    bench.append([enters("ada")])
+    bench.flush()
+
+    assert bench.members() == {"ada@example.com"}
+
+
 # ── Created ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -116,8 +128,9 @@ def test_a_creation_whose_answer_holds_nothing_is_looked_for(store: Store, clock
     assert bench.requests("create") == 1
 
 
-def test_a_warning_of_a_deprecation_stands_in_no_ones_way(store: Store, clock: Clock) -> None:
-    bench = criteo(store, clock, CriteoSwitches(deprecation_warnings=True))
+@pytest.mark.parametrize("creations_told", [True, False])
+def test_a_warning_of_a_deprecation_stands_in_no_ones_way(store: Store, clock: Clock, *, creations_told: bool) -> None:
+    bench = criteo(store, clock, CriteoSwitches(deprecation_warnings=True, creations_told=creations_told))
     bench.append([enters("ada")])
     bench.flush()
 
@@ -154,9 +167,11 @@ def test_a_name_that_another_kind_of_segment_has_holds_the_lane(store: Store, cl
 def test_a_failure_that_nobody_tells_is_tried_again(store: Store, clock: Clock) -> None:
     bench = criteo(store, clock, CriteoSwitches(bulk_failures="silent", max_segments=0))
     bench.append([enters("ada")])
-    bench.flush()
+    for _ in range(4):
+        flush_later(bench)
 
     assert lane_hold_of(bench).startswith("contact list not created: Criteo neither shows it nor says why")
+    assert hold_of(bench) == ""
 
     bench.sandbox.criteo.switches = CriteoSwitches()
     flush_later(bench)
@@ -287,6 +302,18 @@ def test_a_read_only_list_holds_its_lane_until_it_is_writable(store: Store, cloc
     assert bench.members() == ({"ada@example.com"} if change.entered else set())
 
 
+def test_a_read_only_list_that_is_deleted_is_made_anew(store: Store, clock: Clock) -> None:
+    bench = criteo(store, clock, CriteoSwitches(read_only=frozenset({"vip"})))
+    list_id = bench.sandbox.criteo.add_segment("4711", "vip")
+    bench.append([enters("ada")])
+    bench.flush()
+    bench.sandbox.criteo.remove_segment(list_id)
+    bench.sandbox.criteo.switches = CriteoSwitches()
+    flush_later(bench)
+
+    assert bench.members() == {"ada@example.com"}
+
+
 def test_a_read_only_list_leaves_other_audiences_alone(store: Store, clock: Clock) -> None:
     bench = criteo(store, clock, CriteoSwitches(read_only=frozenset({"vip"})))
     bench.sandbox.criteo.add_segment("4711", "vip")
@@ -377,16 +404,14 @@ def test_a_fixed_list_never_takes_what_waits_for_another(store: Store, clock: Cl
 
 
 def test_the_probe_looks_at_a_fixed_list(store: Store, clock: Clock) -> None:
-    bench = fixed(store, clock)
-    with pytest.raises(
-        NeedsPerson, match="contact list missing: advertiser 4711 has no contact list with the id 880001"
-    ):
+    bench = fixed(store, clock, list_id="880002")
+    bench.sandbox.criteo.add_segment("4711", "other")
+    with pytest.raises(NeedsPerson, match="list missing: advertiser 4711 has no contact list with the id 880002"):
         probe(bench.edges)
 
     bench.sandbox.criteo.add_segment("4711", "vip")
-    bench.sandbox.criteo.add_segment("4711", "other")
 
-    assert probe(bench.edges) == "contact list 880001 of advertiser 4711 is there and can be changed"
+    assert probe(bench.edges) == "contact list 880002 of advertiser 4711 is there and can be changed"
 
     bench.sandbox.criteo.switches = CriteoSwitches(read_only=frozenset({"vip"}))
     with pytest.raises(NeedsPerson, match="contact list is read-only"):
