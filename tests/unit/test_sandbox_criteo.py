@@ -550,6 +550,14 @@ def test_which_spellings_are_valid_can_be_switched(switches: dict[str, bool], ki
     assert answer["data"]["attributes"]["sampleInvalidIdentifiers"] == invalid
 
 
+def test_a_device_is_held_in_one_spelling() -> None:
+    somebody = caller(bare_madids=True)
+    list_id = somebody.sandbox.add_segment("4711", "vip")
+    somebody.amend(list_id, "add", BARE_UUID, UUID.upper(), identifierType="madid")
+
+    assert somebody.sandbox.members() == {"vip": {UUID: True}}
+
+
 def test_at_most_ten_invalid_identifiers_are_named(somebody: Caller, list_id: str) -> None:
     attributes = json(somebody.amend(list_id, "add", *(f"bad {n}" for n in range(12))))["data"]["attributes"]
 
