@@ -27,7 +27,6 @@ class Case(msgspec.Struct, frozen=True):
     name: str
     settings: dict[str, Any]
     sent: list[dict[str, Any]]
-    action: str | None = None
     op: str | None = None
     audience_settings: dict[str, Any] | None = None
     mapping: dict[str, Any] = {}
