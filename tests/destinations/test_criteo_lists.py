@@ -1,6 +1,7 @@
 """Which contact list of Criteo an audience is, and what happens when it is not to be had."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -396,11 +397,27 @@ def test_a_fixed_list_never_takes_what_waits_for_another(store: Store, clock: Cl
     """It came while the destination found lists by name."""
     bench = fixed(store, clock)
     bench.sandbox.criteo.add_segment("4711", "vip")
-    bench.append([enters("ada")], "churned")
+    bench.append([enters("ada"), leaves("bob")], "churned")
     bench.flush()
 
     assert lane_hold_of(bench, "churned").startswith("another contact list")
     assert bench.requests("amend") == 0
+
+
+def test_people_still_leave_a_list_from_before_another_was_fixed(store: Store, clock: Clock) -> None:
+    """Else nobody could be forgotten there."""
+    before = criteo(store, clock)
+    before.append([enters("ada"), enters("bob")])
+    before.flush()
+    bench = Bench("criteo", before.sandbox, fixed(store, clock, list_id="880002").edges, clock)
+    bench.sandbox.criteo.add_segment("4711", "other")
+    bench.edges = replace(bench.edges, client=before.edges.client)
+    bench.append([leaves("ada")])
+    bench.append([enters("eve")], "880002")
+    flush_all(bench)
+
+    assert bench.members("vip") == {"bob@example.com"}
+    assert bench.members("other") == {"eve@example.com"}
 
 
 def test_the_probe_looks_at_a_fixed_list(store: Store, clock: Clock) -> None:

@@ -152,11 +152,19 @@ class Criteo(Destination):
         return tuple(dict.fromkeys((*forms(identifier), self.vendor_form(identifier))))
 
     def note_keys(self, lane: LaneKey) -> tuple[str, ...]:
-        return () if self._settings.audience_id else (note_of(lane.audience), SEARCHED)
+        return () if lane.audience == self._settings.audience_id else (note_of(lane.audience), SEARCHED)
 
     def converse(self, batch: FoldedBatch, notes: Notes) -> Conversation:
-        if self._settings.audience_id is not None:
-            return (yield from self._amend_fixed(self._settings.audience_id, batch))
+        """Of a lane from before `audience_id` was configured people only leave; its list is the one of that name."""
+        fixed = self._settings.audience_id
+        if fixed is not None and batch.lane.audience == fixed:
+            return (yield from self._amend_fixed(fixed, batch))
+        if fixed is not None and batch.adds:
+            raise NeedsPerson(
+                "another contact list",
+                f"these changes came before audience_id = {fixed} was configured; they go out when it is taken away",
+                scope="lane",
+            )
         try:
             return (yield from self._amend_named(batch, notes))
         except ListRefused:
@@ -196,13 +204,7 @@ class Criteo(Destination):
         return found
 
     def _amend_fixed(self, list_id: str, batch: FoldedBatch) -> Conversation:
-        """Nothing is looked for or created. What waits from before the id was configured is about another list."""
-        if batch.lane.audience != list_id:
-            raise NeedsPerson(
-                "another contact list",
-                f"these changes came before audience_id = {list_id} was configured; they go out when it is taken away",
-                scope="lane",
-            )
+        """Nothing is looked for or created."""
         try:
             return (yield from self._amend_both(list_id, batch))
         except ListRefused as refused:
