@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import BinaryIO, NamedTuple
 
-from producers.files import Meter, read_ndjson
+from producers.form import Form
+from producers.ndjson import Place
+from producers.reading import STDIN, read_events
 from producers.routing import LeftOut, Routed, Router
-from producers.segment import MAX_EVENT_BYTES, Erasure, Membership, RawEvent, Reason, Refusal, parse
-from worker.contract import Change, LaneKey
+from producers.segment import Erasure, Membership, RawEvent, Reason, Refusal, parse
+from producers.source import Source
+from worker.contract import Change, LaneKey, repeated
 from worker.destinations.base import DestinationSettings
 
 Line = tuple[int, RawEvent]
@@ -45,8 +48,10 @@ class Tally:
 
 
 def read_lines(stream: BinaryIO) -> Iterator[Line]:
-    """The source events of an NDJSON file."""
-    yield from read_ndjson(stream, MAX_EVENT_BYTES, Meter())
+    """The source events of an open file: NDJSON, or CSV by its name; compressed or not."""
+    name = getattr(stream, "name", None)
+    events = read_events(name if isinstance(name, str) else STDIN, Source(stream), Place(), Form())
+    return ((line, event) for line, event, _ in events)
 
 
 def try_out(
@@ -68,15 +73,16 @@ def by_lane(
 ) -> dict[str, dict[LaneKey, list[Change]]]:
     """By destination, the changes as they would wait, in order, without those whose message id came before."""
     waiting: dict[str, dict[LaneKey, list[Change]]] = {each.name: {} for each in destinations}
-    seen: dict[str, set[str]] = {each.name: set() for each in destinations if each.duplicate_window_seconds}
+    seen: dict[str, set[bytes]] = {each.name: set() for each in destinations if each.duplicate_window_seconds}
     for _, routed in outcomes:
         for lane, change in [] if isinstance(routed, Refusal) else routed:
-            if change.message_id in seen.get(lane.destination, ()):
+            content = repeated(lane, change)
+            if content in seen.get(lane.destination, ()):
                 tally.duplicates[lane.destination] += 1
                 continue
             waiting[lane.destination].setdefault(lane, []).append(change)
-            if change.message_id:
-                seen.get(lane.destination, set()).add(change.message_id)
+            if content:
+                seen.get(lane.destination, set()).add(content)
     return waiting
 
 

@@ -205,7 +205,8 @@ def _await(asked: Sequence[Asked], store: Store, seconds: float) -> None:
     with Console(stderr=True).status(f"waiting for workers, {write(seconds)} at most"):
         while True:
             for each in asked:
-                each.done |= store.erasures(each.destination).receipts(each.pending)
+                receipts = store.erasures(each.destination).receipts(each.pending)
+                each.done |= {request: receipt for request, receipt in receipts.items() if receipt["done"]}
             if not any(each.pending for each in asked) or time.monotonic() >= deadline:
                 return
             time.sleep(PAUSE_SECONDS)

@@ -49,6 +49,8 @@ class Sender:
         self._observe = observe or _overlook
         self._seconds = deadline.total_seconds()
         self.requests = 0
+        self.changes = 0
+        """How many requests were taken that change something."""
 
     def __call__(self, request: Request) -> Response:
         """Send one request. Raises `TryLater`, or what the gate or the credentials raise."""
@@ -68,6 +70,7 @@ class Sender:
         with contextlib.closing(answer):
             headers = dict(answer.headers)
             self._observe(headers)
+            self.changes += answer.is_success and not request.changes_nothing
             return Response(answer.status_code, _read(answer), headers)
 
 

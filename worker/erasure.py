@@ -22,7 +22,7 @@ from worker.errors import DeliveryError, TryLater
 from worker.holds import names
 from worker.outgoing import deliver_batch, notes_of
 from worker.store.deadletters import DeadLetter
-from worker.store.erasures import Taken
+from worker.store.erasures import Audience, Taken
 from worker.store.lanes import Lease
 
 MOST_AT_ONCE: Final = 1_000
@@ -55,19 +55,16 @@ def erase(erasures: Lease, edges: Edges, send: Sender, leases: list[Lease]) -> i
     started = time.monotonic()
     progress = edges.erasures.progress()
     most = progress.under_way or min(MOST_AT_ONCE, edges.schedule.max_changes)
-    requests = [_request(each) for each in edges.lanes.read(erasures, most, edges.destination.max_bytes)]
-    edges.erasures.note_progress(erasures, len(requests))
-    persons = _Persons(requests, edges.destination)
-    obstacles: list[str] = []
-    for lane, label in edges.erasures.audiences().items():
-        if lane.member not in progress.passed:
-            obstacles += _erase_from(lane, label, persons, erasures, edges, send, leases)
-    if obstacles:
-        raise TryLater("audience held", f"{obstacles[0]}; the erasure goes on when that ends", scope="lane")
-    _discard_letters(persons, edges)
-    done = deliver(edges.destination.erase([each.person for each in requests]), send, {}, edges.lanes.keep_notes)
-    for each in requests:
-        _keep_receipt(each, erasures, done, edges)
+    waiting = edges.lanes.read(erasures, most, edges.destination.max_bytes)
+    edges.erasures.note_progress(erasures, len(waiting))
+    requests = _requests(waiting, edges)
+    done: Mapping[str, int] | None = None
+    try:
+        _forget(requests, progress.passed, erasures, edges, send, leases)
+        done = deliver(edges.destination.erase([each.person for each in requests]), send, {}, edges.lanes.keep_notes)
+    finally:
+        for each in requests:
+            _keep_receipt(each, erasures, done, edges)
     edges.lanes.settle(erasures, Settlement(taken=len(requests), delivered=len(requests), folded=0))
     log.info(
         "erasures.done",
@@ -80,41 +77,90 @@ def erase(erasures: Lease, edges: Edges, send: Sender, leases: list[Lease]) -> i
     return len(requests)
 
 
-def _request(waiting: Waiting) -> _Forgotten:
-    return _Forgotten(waiting.stamp, Person(waiting.change.identifiers), waiting.change.message_id)
+def _forget(
+    requests: Sequence[_Forgotten],
+    passed: Collection[str],
+    erasures: Lease,
+    edges: Edges,
+    send: Sender,
+    leases: list[Lease],
+) -> None:
+    """Out of every lane that has not passed the requests, then out of the dead letters."""
+    persons = _Persons(requests, edges.destination)
+    obstacles: list[str] = []
+    for lane, audience in edges.erasures.audiences().items():
+        if lane.member not in passed:
+            obstacles += _erase_from(lane, audience, persons, erasures, edges, send, leases)
+    _discard_letters(persons, edges)
+    if obstacles:
+        raise TryLater("audience held", f"{obstacles[0]}; the erasure goes on when that ends", scope="lane")
+
+
+def _requests(waiting: Sequence[Waiting], edges: Edges) -> list[_Forgotten]:
+    """With what was done for them before, where an attempt broke off."""
+    before = edges.erasures.receipts([each.change.message_id for each in waiting if each.change.message_id])
+    anew = edges.destination.deletes_persons
+    return [_request(each, before.get(each.change.message_id, {}), anew=anew) for each in waiting]
+
+
+def _request(waiting: Waiting, before: Mapping[str, int], *, anew: bool) -> _Forgotten:
+    """`anew`: memberships are ended once more, and counted so."""
+    return _Forgotten(
+        stamp=waiting.stamp,
+        person=Person(waiting.change.identifiers),
+        request=waiting.change.message_id,
+        audiences=0 if anew else before.get("audiences", 0),
+        waiting=before.get("waiting_dropped", 0),
+        dead_letters=before.get("dead_letters_dropped", 0),
+        refused=before.get("identifiers_refused", 0),
+    )
 
 
 # ── One lane ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def _erase_from(
-    lane: LaneKey, label: str, persons: "_Persons", erasures: Lease, edges: Edges, send: Sender, leases: list[Lease]
+    lane: LaneKey,
+    audience: Audience,
+    persons: "_Persons",
+    erasures: Lease,
+    edges: Edges,
+    send: Sender,
+    leases: list[Lease],
 ) -> list[str]:
     """Drop what waits in the lane, end the memberships; returns what is in the way of that."""
     deletes = edges.destination.deletes_persons
     with _taken(lane, erasures, edges, leases) as taken:
-        lease = taken.lease
-        places = [(place, whose) for place, each in edges.erasures.waiting(lease) if (whose := persons.of(each))]
-        edges.erasures.erase(lease, [place for place, _ in places])
-        for _, whose in places:
-            whose.waiting += 1
-        if taken.by_hand and deletes:
-            return []  # nobody can say what a person's hold is for, and they are about to be deleted
-        if taken.held not in {None, ERASURE_FIRST}:
+        label = _drop(taken.lease, persons, edges) or audience.label
+        in_the_way = taken.held not in {None, ERASURE_FIRST} and not (taken.by_hand and deletes)
+        if audience.may_have_members and in_the_way:
             return [f"{lane.audience}: {taken.held}"]
-        batch = FoldedBatch(
-            lane,
-            lease.batch_id,
-            removes=persons.entries,
-            adds=(),
-            audience_name=label,
-            at_ms=persons.requests[-1].stamp,
-        )
-        receipt = deliver_batch(batch, edges, send, notes_of(lane, edges))
-        persons.count_removed(receipt.refused.keys())
+        if audience.may_have_members:
+            _remove(taken.lease, label, persons, edges, send)
         if not deletes:
             edges.erasures.note_progress(erasures, len(persons.requests), passed=lane)
     return []
+
+
+def _drop(lease: Lease, persons: "_Persons", edges: Edges) -> str:
+    """Drop what waits of the persons. Returns the audience's label, if anything that waits tells it."""
+    places: list[int] = []
+    label = ""
+    for place, waiting in edges.erasures.waiting(lease):
+        label = waiting.change.audience_name
+        if whose := persons.of(waiting):
+            whose.waiting += 1
+            places.append(place)
+    edges.erasures.erase(lease, places)
+    return label
+
+
+def _remove(lease: Lease, label: str, persons: "_Persons", edges: Edges, send: Sender) -> None:
+    """End the memberships in one audience."""
+    at_ms = persons.requests[-1].stamp
+    batch = FoldedBatch(lease.lane, lease.batch_id, persons.entries, (), audience_name=label, at_ms=at_ms)
+    receipt = deliver_batch(batch, edges, send, notes_of(lease.lane, edges))
+    persons.count_removed(receipt.refused.keys())
 
 
 @contextmanager
@@ -204,19 +250,20 @@ def _discard_letters(persons: _Persons, edges: Edges) -> None:
 # ── The receipt ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _keep_receipt(forgotten: _Forgotten, erasures: Lease, done: Mapping[str, int], edges: Edges) -> None:
-    """Without a request's id nobody could ask for it. What the vendor did is told of all in the batch together."""
+def _keep_receipt(forgotten: _Forgotten, erasures: Lease, done: Mapping[str, int] | None, edges: Edges) -> None:
+    """What the vendor did is told of all in the batch together. Without a request's id nobody could ask for it."""
     if not forgotten.request:
         return
     edges.erasures.keep_receipt(
         forgotten.request,
         {
+            "done": done is not None,
             "handles": sorted({each.type for each in forgotten.person.identifiers}),
             "audiences": forgotten.audiences,
             "waiting_dropped": forgotten.waiting,
             "dead_letters_dropped": forgotten.dead_letters,
             "identifiers_refused": forgotten.refused,
             "batch": erasures.batch_id,
-            "vendor": dict(done),
+            "vendor": dict(done or {}),
         },
     )

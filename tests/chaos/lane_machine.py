@@ -206,7 +206,7 @@ class LaneMachine(RuleBasedStateMachine):
             buried=[Burial(waiting, "refused") for waiting in buried],
         )
         if self._owned(lease, lambda: self.lanes.settle(lease, settlement)):
-            assert [tuple(each) for each in read] == self.model.lanes[lane][: len(read)]
+            assert [tuple(each) for each in read] == self.model.lanes.get(lane, [])[: len(read)]
             self.model.settle(lane, len(taken), folded, [(stamp, change) for stamp, change in buried])
 
     def _give_back(self, lease: Lease, lane_ms: int, destination_ms: int) -> None:

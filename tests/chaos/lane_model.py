@@ -59,7 +59,7 @@ class LaneModel:
     letters: dict[int, tuple[Lane, Value]] = field(default_factory=dict)
     may_bury: set[Lane] = field(default_factory=set)
     _chunks: dict[str, int] = field(default_factory=dict)
-    _seen: dict[str, int] = field(default_factory=dict)
+    _seen: dict[tuple[object, ...], int] = field(default_factory=dict)
 
     # ── What is asked ────────────────────────────────────────────────────────────────────────────
 
@@ -113,7 +113,7 @@ class LaneModel:
             return self._chunks[chunk]
         if self.counters["waiting"] + len(changes) > bounds.max_waiting:
             return None
-        fresh = [change for change in changes if self._is_new(change.message_id, bounds.window_ms)]
+        fresh = [change for change in changes if self._is_new(lane, change, bounds.window_ms)]
         self._chunks[chunk] = len(fresh)
         self.lanes.setdefault(lane, []).extend((self.now, change) for change in fresh)
         self.counters.update(accepted=len(fresh), waiting=len(fresh), duplicates=len(changes) - len(fresh))
@@ -142,7 +142,7 @@ class LaneModel:
         self.parked[lane] = lease.ends
 
     def settle(self, lane: Lane, taken: int, folded: int, buried: Sequence[Value]) -> None:
-        del self.lanes[lane][:taken]
+        del self.lanes.setdefault(lane, [])[:taken]
         delivered = taken - folded - len(buried)
         self.counters.update(delivered=delivered, folded=folded, buried=len(buried), waiting=-taken)
         for value in buried:
@@ -214,14 +214,15 @@ class LaneModel:
         old = bool(values) and values[0][0] <= self.now - self.schedule.max_age_ms
         return old or len(values) >= self.schedule.max_changes
 
-    def _is_new(self, message_id: str, window_ms: int) -> bool:
+    def _is_new(self, lane: Lane, change: Change, window_ms: int) -> bool:
         """An id is known for the window in which it came, and the next."""
-        if not message_id or not window_ms:
+        if not change.message_id or not window_ms:
             return True
+        content = (change.message_id, lane, change.entered, change.identifiers)
         window = self.now // window_ms
-        if self._seen.get(message_id, -2) >= window - 1:
+        if self._seen.get(content, -2) >= window - 1:
             return False
-        self._seen[message_id] = window
+        self._seen[content] = window
         return True
 
     def _allowance(self) -> int:

@@ -39,6 +39,8 @@ PATIENCE: Final = 60
 MANY_LANES: Final = 1_000
 SHOWN: Final = 3
 """Of everything that is wrong, so many examples."""
+IMPOSSIBLE: Final = {"invalid identifier", "no top-level domain"}
+"""Why somebody may be buried: no vendor can hold them."""
 
 PROPERTIES: Final = [
     {"name": "plan", "type": "STRING", "path": "traits.plan"},
@@ -209,7 +211,7 @@ class End:
         found += [f"held: {hold.reason}" for hold in holds if hold]
         found += [f"{name}: {status.counters[name]} not {n}" for name, n in books.items() if status.counters[name] != n]
         found += [f"unaccounted: {status.unaccounted}"] if status.unaccounted else []
-        found += [f"buried: {letter.reason}" for letter in self._letters if letter.reason != "invalid identifier"]
+        found += [f"buried: {letter.reason}" for letter in self._letters if letter.reason not in IMPOSSIBLE]
         return found + self._misplaced()[:SHOWN]
 
     def _waiting(self, *, reachable_ones: bool) -> int:
@@ -231,7 +233,7 @@ class End:
         ]
 
     def _can_hold(self, who: str) -> bool:
-        """Criteo counts others as invalid, and they are buried; StackAdapt says nothing of them."""
+        """Criteo counts others as invalid; StackAdapt says nothing of them, so they are not sent. Both are buried."""
         match self._settings:
             case CriteoSettings(identifier_type=kind):
                 return not sort([who], kind, CriteoSwitches()).invalid

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from tests.destinations.conftest import Bench, enters, leaves
+from tests.destinations.conftest import FIRST_CHANGE, Bench, enters, leaves
 from worker.batching import Burial, Settlement
 from worker.contract import Change, Identifier, LaneKey, Waiting
 from worker.errors import LeaseLost
 from worker.store.lanes import Schedule
 
 JANE = Identifier("email", "jane@example.com")
+AMENDMENT = FIRST_CHANGE | {"taboola": "amend"}
 
 
 def forget(bench: Bench, *identifiers: Identifier, request: str = "r-1") -> None:
@@ -20,7 +21,9 @@ def forget(bench: Bench, *identifiers: Identifier, request: str = "r-1") -> None
 
 
 def receipt(bench: Bench, request: str = "r-1") -> dict[str, Any]:
-    return bench.edges.erasures.receipts([request])[request]
+    found = bench.edges.erasures.receipts([request])[request]
+    assert found["done"]
+    return found
 
 
 def flush_all(bench: Bench) -> None:
@@ -67,7 +70,7 @@ def test_an_erasure_is_due_at_once_and_before_older_lanes(bench: Bench) -> None:
 
     bench.flush_now()
 
-    assert receipt(bench)["audiences"] == 1
+    assert receipt(bench)["audiences"] == 0, "of joe's audience nothing was ever sent"
 
 
 def test_what_comes_after_the_request_stays(bench: Bench) -> None:
@@ -185,6 +188,49 @@ def test_dead_letters_are_discarded(bench: Bench) -> None:
     counters = bench.status().counters
     assert (counters["buried"], counters["discarded"]) == (1, 1)
     assert receipt(bench)["dead_letters_dropped"] == 1
+
+
+def test_an_audience_of_which_nothing_was_taken_is_no_obstacle(bench: Bench) -> None:
+    bench.append([enters("jane")])
+    bench.edges.lanes.hold_by_hand(LaneKey("shop", "vip"), "wait")
+    bench.clock.advance(seconds=1)
+
+    forget(bench, JANE)
+    bench.flush_now()
+
+    assert receipt(bench)["audiences"] == 0
+    assert bench.status().counters["erased"] == 1
+
+
+def test_an_audience_of_which_something_may_have_been_taken_is_left_for_certain(bench: Bench) -> None:
+    """The vendor took the person, but the answer was lost, and the lane is held since."""
+    bench.append([enters("joe")])
+    bench.flush()
+    bench.append([enters("jane")], "churn")
+    bench.fault(kind="reset_after", times=9, match={"route": AMENDMENT[bench.kind]})
+    bench.flush()
+    assert bench.members("churn") == {bench.form("jane@example.com")}
+    bench.fault(kind="slow", seconds=0)
+    forget(bench, JANE)
+
+    flush_all(bench)
+
+    assert bench.members("churn") == set()
+    assert receipt(bench)["audiences"] == 2
+
+
+def test_an_audience_whose_changes_were_all_buried_is_left_too(bench: Bench) -> None:
+    bench.append([enters("jane")])
+    bench.clock.advance(seconds=61)
+    lease = bench.edges.lanes.lease(bench.edges.schedule)
+    assert lease is not None
+    [waiting] = bench.edges.lanes.read(lease, 1, 1_000_000)
+    bench.edges.lanes.settle(lease, Settlement(taken=1, delivered=0, folded=0, buried=[Burial(waiting, "no")]))
+
+    forget(bench, JANE)
+    flush_all(bench)
+
+    assert receipt(bench)["audiences"] == 1
 
 
 def test_a_lane_that_is_being_flushed_is_waited_for(bench: Bench) -> None:

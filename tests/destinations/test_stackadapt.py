@@ -409,3 +409,31 @@ def test_under_an_older_mapping_a_profile_loses_a_property_and_no_membership(sto
     assert bench.members() == {"ada@example.com", "bob@example.com"}
     assert properties_of(bench, "bob") == {}
     assert counted(bench, "fields_lost_to_an_older_mapping") == 1
+
+
+# ── Emails that no profile can have ──────────────────────────────────────────────────────────────
+
+
+def test_an_email_without_a_top_level_domain_is_refused_and_not_sent(store: Store, clock: Clock) -> None:
+    bench = stackadapt(store, clock)
+    nobody = Change(entered=True, occurred_at=0, identifiers=(Identifier("email", "joe@example"),))
+
+    bench.append([enters("jane"), nobody])
+    bench.flush()
+
+    assert bench.members() == {"jane@example.com"}
+    [letter] = list(bench.edges.dead_letters)
+    assert (letter.change, letter.reason) == (nobody, "no top-level domain")
+
+
+def test_a_batch_of_such_emails_alone_asks_nothing(store: Store, clock: Clock) -> None:
+    bench = stackadapt(store, clock)
+    bench.append([enters("jane")])
+    bench.flush()
+    asked = bench.requests("graphql")
+
+    bench.append([Change(entered=False, occurred_at=0, identifiers=(Identifier("email", "joe@example"),))])
+    bench.flush()
+
+    assert bench.requests("graphql") == asked
+    assert bench.status().counters["buried"] == 1

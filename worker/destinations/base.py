@@ -134,7 +134,7 @@ class DestinationSettings(Frozen):
     max_waiting: Annotated[int, Field(ge=1)] = 10_000_000
     """Beyond so many waiting changes, producers are refused for a while."""
     duplicate_window_seconds: Annotated[float, Field(ge=0)] = 3600.0
-    """A `messageId` that comes again within this time counts once; 0: always counts."""
+    """A `messageId` that comes again with the same content within this time counts once; 0: always counts."""
     calls_per_minute: Annotated[int, Field(ge=1)] | None = None
     """The vendor's limit for these credentials, where it differs from what it publishes."""
     dead_letters: DeadLetterSettings = DeadLetterSettings()

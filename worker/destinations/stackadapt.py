@@ -1,6 +1,7 @@
 """StackAdapt: profiles and external audiences of one advertiser, over its GraphQL API."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Final, Literal
 
@@ -22,6 +23,7 @@ from worker.destinations.base import (
     Person,
     Probe,
     Reading,
+    Receipt,
     Request,
     Response,
     Secret,
@@ -159,7 +161,10 @@ class StackAdapt(Destination):
     def converse(self, batch: FoldedBatch, notes: Notes) -> Conversation:
         if self._is_mapping_due(batch.at_ms, notes):
             yield from self._map(batch.at_ms, notes)
-        rows = list(_rows(batch))
+        rows = [(identifier, row) for identifier, row in _rows(batch) if _can_exist(identifier)]
+        nobody = {each: "no top-level domain" for each, _ in _rows(batch) if not _can_exist(each)}
+        if not rows:
+            return Receipt(nobody)
         profiles = {
             "advertiserId": self._settings.advertiser_id,
             "externalProvider": PROVIDER,
@@ -167,7 +172,8 @@ class StackAdapt(Destination):
             "profiles": msgspec.json.encode([row for _, row in rows]).decode(),
         }
         response = yield ask(self._settings.api_url, UPSERT, {"profiles": profiles})
-        return receipt_of(data_of(response), [identifier for identifier, _ in rows])
+        receipt = receipt_of(data_of(response), [identifier for identifier, _ in rows])
+        return replace(receipt, refused={**receipt.refused, **nobody})
 
     def probe(self) -> Probe:
         return try_token(self._settings.api_url, self._settings.advertiser_id)
@@ -231,6 +237,11 @@ def _rows(batch: FoldedBatch) -> Iterator[tuple[Identifier, Mapping[str, Propert
             properties = {key: value for key, value in entry.properties.items() if value != ""}
             for each in entry.identifiers:
                 yield each, {**properties, "email": each.value, **audience, "action": action}
+
+
+def _can_exist(identifier: Identifier) -> bool:
+    """Without a valid email no profile exists, and the vendor drops the row without a word ("email" is required)."""
+    return "." in identifier.value.rpartition("@")[2]
 
 
 def _is_plain_email(identifier: Identifier) -> bool:

@@ -31,6 +31,13 @@ class Taken(NamedTuple):
     by_hand: bool
 
 
+class Audience(NamedTuple):
+    """What is known of a lane's audience: its label, if it has one, and whether the vendor may hold anybody there."""
+
+    label: str
+    may_have_members: bool
+
+
 class Progress(NamedTuple):
     """How far the erasures at the head of their lane are: so many of them, and the lanes they have passed."""
 
@@ -48,18 +55,25 @@ class Erasures:
         self._now_ms = now_ms
         self._take, self._erase, self._pass = (script(client, name) for name in ("take", "erase", "pass"))
 
-    def audiences(self) -> dict[LaneKey, str]:
-        """Every lane of which anything was ever delivered, or waits, with the audience's label."""
+    def audiences(self) -> "dict[LaneKey, Audience]":
+        """Every lane of which the vendor may hold anybody, with its label, and those where something waits."""
         with translated(), self._client.pipeline(transaction=False) as pipe:
             pipe.hgetall(self._root + keys.AUDIENCES)
             pipe.zrange(f"{self._root}:since", 0, -1)
             pipe.zrange(f"{self._root}:parked", 0, -1)
             labels, since, parked = pipe.execute()
-        members = dict.fromkeys([*since, *parked], b"") | labels
         found = {
-            LaneKey.from_member(self.destination, member.decode()): label.decode() for member, label in members.items()
+            LaneKey.from_member(self.destination, member.decode()): Audience(
+                labels.get(member, b"").decode(), may_have_members=member in labels
+            )
+            for member in dict.fromkeys([*labels, *since, *parked])
         }
-        return {lane: label for lane, label in found.items() if not lane.is_erasures}
+        return {lane: audience for lane, audience in found.items() if not lane.is_erasures}
+
+    def remember(self, lane: LaneKey) -> None:
+        """The vendor took, or may have taken, something of this lane, though it was not settled."""
+        with translated():
+            self._client.hsetnx(self._root + keys.AUDIENCES, lane.member, "")
 
     def take(self, lane: LaneKey, schedule: Schedule) -> Taken | None:
         """Lease one lane, due or not, held or not. None: it is being flushed."""

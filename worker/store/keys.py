@@ -4,6 +4,7 @@ All keys of a destination share the hash tag `{name}`, all of a credential `{cre
 lies in one slot of a Redis Cluster, and no script touches two groups.
 """
 
+from hashlib import blake2b
 from typing import Final, NamedTuple
 
 PREFIX: Final = "relay:"
@@ -27,6 +28,12 @@ class Key(NamedTuple):
 TABLE: Final = (
     Key("relay:destinations", "set", "never", "names of the destinations that ever had a change"),
     Key("relay:refused", "hash", "never", "source events that routing did not accept: reason → count"),
+    Key(
+        "relay:bookmarks:*",
+        "hash",
+        "30 days",
+        "where loads of a file stopped: digest of its beginning → how far, as JSON",
+    ),
     Key("relay:{*}:lane:*", "list", "never", "a lane's values, oldest first; <shard>/<audience>"),
     Key("relay:{*}:since", "zset", "never", "lanes that wait → stamp of their head (ms)"),
     Key("relay:{*}:depth", "zset", "never", "lanes that wait → how many changes"),
@@ -56,7 +63,12 @@ TABLE: Final = (
     Key("relay:{*}:notes", "hash", "never", "what the destination keeps between batches (the vendor's ids)"),
     Key("relay:{*}:notices", "hash", "never", "what somebody should know though delivery goes on: subject → words"),
     Key("relay:{*}:left-out", "hash", "never", "what it did not get of accepted source events: reason → count"),
-    Key("relay:{*}:audiences", "hash", "never", "lanes of which anything was delivered → the audience's label"),
+    Key(
+        "relay:{*}:audiences",
+        "hash",
+        "never",
+        "lanes of which the vendor took, or may have taken, anything → the audience's label",
+    ),
     Key("relay:{*}:erasing", "hash", "never", "# → how many erasures are under way; and the lanes they have passed"),
     Key("relay:{*}:erasure:*", "string", "90 days", "what became of one request to forget somebody, as JSON"),
     Key("relay:{credential:*}:token", "hash", "the token's life", "access token, when it ends, who renews it"),
@@ -65,6 +77,10 @@ TABLE: Final = (
     Key("relay:{credential:*}:used:*", "string", "3 minutes", "permits taken in one minute"),
     Key("relay:{credential:*}:hold", "string", "the hold and ten minutes", "why nobody may use the credential"),
 )
+
+
+def bookmarks(path: str) -> str:
+    return f"{PREFIX}bookmarks:{blake2b(path.encode(errors='surrogateescape'), digest_size=16).hexdigest()}"
 
 
 def destination_root(name: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, cast
 from redis import Redis
 
 from worker.batching import Settlement
-from worker.contract import Change, Identifier, LaneKey, Waiting, decode, encode
+from worker.contract import Change, Identifier, LaneKey, Waiting, decode, encode, repeated
 from worker.destinations.base import NOTICE
 from worker.errors import LeaseLost, StoreFull
 from worker.store import deadletters, keys
@@ -87,7 +87,7 @@ class Lanes:
         """
         self._announce()
         max_waiting, window_ms = bounds or Bounds()
-        values = [part for change in changes for part in (_digest(change.message_id), encode(change))]
+        values = [part for change in changes for part in (_digest(repeated(lane, change)), encode(change))]
         fixed = (lane.member, chunk_id, CHUNK_MEMORY_MS, max_waiting, window_ms, self._now())
         added: int = self._run("append", *fixed, *values)
         if added < 0:
@@ -335,11 +335,11 @@ _SCRIPTS: Final = (
 )  # fmt: skip
 
 
-def _digest(message_id: str) -> bytes:
-    """63 bits of the message id as decimal text, for a set of small integers; nothing for no id."""
-    if not message_id:
+def _digest(repeated_as: bytes) -> bytes:
+    """63 bits of it as decimal text, for a set of small integers; nothing for nothing."""
+    if not repeated_as:
         return b""
-    return b"%d" % (int.from_bytes(blake2b(message_id.encode(), digest_size=8).digest()) >> 1)
+    return b"%d" % (int.from_bytes(blake2b(repeated_as, digest_size=8).digest()) >> 1)
 
 
 def _texts(flat: Sequence[bytes]) -> dict[str, str]:

@@ -1,5 +1,5 @@
 -- Give the oldest due lane to one worker: erasures first, then by age, then by depth.
--- touches  :parked  :since  :depth  :leases  :holds  (reads :hold, :lane:<lane>, :dead, :bury)
+-- touches  :parked  :since  :depth  :leases  :holds  :audiences  (reads :hold, :lane:<lane>, :dead, :bury)
 -- ARGV     token, lease_ms, settle_ms, max_changes, max_age_ms, max_in_flight, now or ''
 -- returns  nil, or lane, its hold's attempts, the destination's faults in a row, its hold's attempts, dead letters,
 --          whether the lane may bury however many

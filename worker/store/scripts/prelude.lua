@@ -7,6 +7,8 @@ local LEASES, HOLDS, HOLD = root .. ':leases', root .. ':holds', root .. ':hold'
 local COUNTERS, WAKEUPS = root .. ':counters', root .. ':wakeups'
 -- Requests to forget persons: due at once, and before every other lane.
 local ERASURES, ERASING = '-1/erasures', root .. ':erasing'
+-- Lanes for which the vendor took, or may have taken, anything.
+local AUDIENCES = root .. ':audiences'
 
 -- Redis time in ms; tests pass their own.
 local function clock(given)
@@ -104,6 +106,9 @@ local function revive(now, settle_ms)
     local lease = lease_of(lane)
     if lease then
       redis.call('HDEL', LEASES, lane)
+      if lease.sent > 0 then
+        redis.call('HSETNX', AUDIENCES, lane, '')
+      end
       if lease.sent > 0 and lease.sent + settle_ms > now then
         write_hold(lane, 'worker lost', now, lease.sent + settle_ms, false)
       end

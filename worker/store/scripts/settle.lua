@@ -10,12 +10,12 @@ if not holds_lease(lane, ARGV[2]) then
 end
 local first_letter = 10 + tonumber(ARGV[9])
 redis.call('LTRIM', lane_key(lane), taken, -1)
-redis.call('HINCRBY', COUNTERS, 'waiting', -taken)
+redis.call('HINCRBY', COUNTERS, 'waiting', 0 - taken)
 redis.call('HINCRBY', COUNTERS, 'delivered', ARGV[4])
 if lane == ERASURES then
   redis.call('DEL', ERASING)
-elseif ARGV[4] ~= '0' then
-  redis.call('HSET', root .. ':audiences', lane, ARGV[7])
+elseif taken > 0 then
+  redis.call('HSET', AUDIENCES, lane, ARGV[7])
 end
 redis.call('HINCRBY', COUNTERS, 'folded', ARGV[5])
 redis.call('HINCRBY', COUNTERS, 'buried', #ARGV - first_letter + 1)

@@ -1,5 +1,5 @@
 -- Lease one lane for an erasure, whether or not it is due or held, beside those that may be leased at once.
--- touches  :parked  :since  :depth  :leases  :holds  (reads :lane:<lane>)
+-- touches  :parked  :since  :depth  :leases  :holds  :audiences  (reads :lane:<lane>)
 -- ARGV     lane, token, lease_ms, settle_ms, now or ''
 -- returns  0 while it is leased; else 1, its hold as JSON or ''
 local lane, now = ARGV[1], clock(ARGV[5])

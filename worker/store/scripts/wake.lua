@@ -1,5 +1,5 @@
 -- Claim as many wake-ups as lanes are due, within what may run at once. A claim that is not used runs out.
--- touches  :wakeups  :parked  :since  :depth  :leases  :holds  (reads :hold)
+-- touches  :wakeups  :parked  :since  :depth  :leases  :holds  :audiences  (reads :hold)
 -- ARGV     claim_ms, settle_ms, max_changes, max_age_ms, max_in_flight, now or '', claim id…
 -- returns  how many of the given claims to send
 local now = clock(ARGV[6])
