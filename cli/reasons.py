@@ -15,6 +15,7 @@ WORDS: Final[Mapping[Reason, str]] = {
     "audience": "names no audience, or none that its destinations know",
     "direction": "does not say whether the person enters or leaves",
     "consent": "states another consent than its destinations send",
+    "account": "names an account that the vendor cannot have",
     "identifier": "no identifier that its destinations can use",
     "unrouted": "no destination takes its audience",
 }

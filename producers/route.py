@@ -1,5 +1,6 @@
 """The way of a membership to one destination: what its `Reading` wants of an event, ready for use."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +30,8 @@ USUAL_PATHS: Final[dict[IdentifierType, tuple[str, ...]]] = {
 }
 _MAX_DIGITS: Final = 19
 """Of a number at the place of an audience id: what fits into 64 bits."""
+_EXACT: Final = 2**53
+"""Below it every whole number in a float is meant."""
 _HASH_LENGTHS: Final = {"md5": 32, "sha256": 64}
 _MARK: Final = "@"
 """Begins the audience of a lane that names its account, too."""
@@ -77,6 +80,8 @@ class Route:
         account = None
         if self.account is not None:
             account = _name(at(membership.tree, self.account))
+            if account is not None and not self._is_account(account):
+                return "account"
             if account is not None and not self._has_account(account, beside):
                 return None
         if self.consent and self._states_another_consent(membership):
@@ -102,6 +107,10 @@ class Route:
             entered=False, occurred_at=erasure.occurred_at, identifiers=usable, message_id=erasure.message_id
         )
         return LaneKey.erasures(self.destination), change
+
+    def _is_account(self, account: str) -> bool:
+        own = self.reading.account
+        return own is not None and (account == own.configured or re.fullmatch(own.pattern, account) is not None)
 
     def _has_account(self, account: str, beside: Sequence["Route"]) -> bool:
         """Whether that account is this destination's; or is nobody's, and this is the first that could have it."""
@@ -187,9 +196,11 @@ def _useless_hashes(reading: Reading) -> frozenset[int]:
 
 
 def _name(value: object) -> str | None:
-    """A name or an id: a string that is not blank, as given, or a whole number, as text."""
+    """A name or an id: a string that is not blank, as given, or a whole number (`49.0` is one), as text."""
     if isinstance(value, str):
         return value if value.strip() else None
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**_MAX_DIGITS:
         return str(value)
     return None

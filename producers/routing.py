@@ -26,7 +26,7 @@ class Router:
     def route(self, membership: Membership, left_out: LeftOut | None = None) -> list[Routed] | Refusal:
         """The changes of one membership, at most one a destination; a destination that cannot use it is left out.
 
-        Refused when nothing is left: `unrouted`, `consent`, `identifier` or `audience`.
+        Refused when nothing is left: `unrouted`, `consent`, `account`, `identifier` or `audience`.
         """
         routes = self._routes_of(membership.audience_key)
         if not routes:
@@ -63,7 +63,7 @@ class Router:
         return tuple(route for route in self._routes if matches(audience_key, route.audiences))
 
 
-_BY_GRAVITY: Final[tuple[Reason, ...]] = ("consent", "identifier", "audience")
+_BY_GRAVITY: Final[tuple[Reason, ...]] = ("consent", "account", "identifier", "audience")
 
 
 def _gravest(obstacles: Sequence[tuple[str, Reason]]) -> Reason:

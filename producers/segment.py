@@ -16,6 +16,7 @@ What cannot be read is refused, with one of these reasons. Intake counts them; t
 |              | or is a `delete` without any                                                      |
 | `unrouted`   | is about an audience that no destination takes (told by routing)                  |
 | `consent`    | states another marketing consent than the destination's (told by routing)         |
+| `account`    | names an account that the vendor cannot have (told by routing)                    |
 """
 
 from collections.abc import Callable, Mapping
@@ -41,6 +42,7 @@ Reason = Literal[
     "identifier",
     "unrouted",
     "consent",
+    "account",
 ]
 Validated = TypeVar("Validated")
 Lost = Callable[[IdentifierType], None]

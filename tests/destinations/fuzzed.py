@@ -1,6 +1,5 @@
 """A relay with every kind of destination, each with a vendor and a model of its own: do they hold the same?"""
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -29,7 +28,7 @@ from worker.destinations.criteo import CriteoSettings
 from worker.destinations.stackadapt import StackAdaptSettings
 from worker.edges import open_edges
 from worker.flush import flush_next
-from worker.store.lanes import Bounds, LaneStatus
+from worker.store.lanes import Bounds
 from worker.store.store import Store
 
 ROUND: Final = 1_000
@@ -72,16 +71,8 @@ def configured(name: str) -> DestinationSettings:
     return REGISTRY[kind].Settings.model_validate(settings)
 
 
-def reachable(account: str) -> bool:
-    """Whether the vendor may have such an account. A lane of another is held until a person has acted."""
-    return re.fullmatch(r"(?!\d+$)[a-z0-9-]+", account) is not None
-
-
 class Overheard(InProcess):
-    """Notes the answers in which the vendor complains: by their status, or in their text.
-
-    Not of accounts that it cannot have: nobody but the vendor says which there are.
-    """
+    """Notes the answers in which the vendor complains: by their status, or in their text."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         super().__init__(sandbox)
@@ -91,11 +82,6 @@ class Overheard(InProcess):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         response = super().handle_request(request)
         text = response.read().decode()
-        account = re.match(
-            rb"/taboola/backstage/api/1.0/([^/]+)/(audience_onboarding|my_audiences)", request.url.raw_path
-        )
-        if account and not reachable(unquote(account[1].decode())):
-            return response
         if response.is_error or '"errors":[{' in text or '"userErrors":[{' in text:
             self.complaints[f"{request.method} {request.url.path}: {response.status_code} {text}"] += 1
         return response
@@ -162,7 +148,7 @@ class Model:
     def _exists(self, audience: Audience) -> bool:
         """Who leaves creates no audience; one that goes by a number of the vendor's is there from the beginning."""
         entered = any(change.entered for change in self._newest[audience].values())
-        return reachable(audience.owner) and (self._reading.numeric_audience or entered)
+        return self._reading.numeric_audience or entered
 
     def audience(self, lane: LaneKey) -> Audience:
         """With its account, where lanes may name one."""
@@ -194,7 +180,7 @@ class End:
             self._clock.advance(seconds=61)
             while flush_next(self._edges):
                 pass
-            if not self._waiting(reachable_ones=True):
+            if not self._waiting():
                 break
         self.model.flush()
 
@@ -203,10 +189,10 @@ class End:
         status = self._edges.lanes.status(MANY_LANES)
         books = {
             "accepted": self.model.appended - duplicates,
-            "waiting": self._waiting(reachable_ones=False),
+            "waiting": 0,
             "discarded": status.counters.get("erased", 0),
         }
-        holds = [status.hold, *(lane.hold for lane in status.lanes if self._reaches(lane))]
+        holds = [status.hold, *(lane.hold for lane in status.lanes)]
         found = [f"{count} times {text[:500]}" for text, count in self._overheard.complaints.most_common(SHOWN)]
         found += [f"held: {hold.reason}" for hold in holds if hold]
         found += [f"{name}: {status.counters[name]} not {n}" for name, n in books.items() if status.counters[name] != n]
@@ -214,12 +200,8 @@ class End:
         found += [f"buried: {letter.reason}" for letter in self._letters if letter.reason not in IMPOSSIBLE]
         return found + self._misplaced()[:SHOWN]
 
-    def _waiting(self, *, reachable_ones: bool) -> int:
-        lanes = self._edges.lanes.status(MANY_LANES).lanes
-        return sum(lane.waiting for lane in lanes if self._reaches(lane) is reachable_ones)
-
-    def _reaches(self, lane: LaneStatus) -> bool:
-        return reachable(self.model.audience(lane.lane).owner)
+    def _waiting(self) -> int:
+        return sum(lane.waiting for lane in self._edges.lanes.status(MANY_LANES).lanes)
 
     def _misplaced(self) -> list[str]:
         """Who is in or out and should not be. Whom the vendor cannot hold is out."""

@@ -139,6 +139,15 @@ def test_what_is_no_account_counts_as_none(nobody: object) -> None:
     assert route(event(account=nobody), wanting(account=account("acme")))[0] == [("shop", "vip")]
 
 
+@pytest.mark.parametrize("impossible", ["Other Account", "../x", "7", "a_b", 7, "é"])
+def test_an_account_that_the_vendor_cannot_have_is_refused(impossible: object) -> None:
+    shop = wanting(account=AccountReading("properties.account", "Mine", "http://vendor.test", r"(?!\d+$)[a-z0-9-]+"))
+
+    assert route(event(account=impossible), shop) == ("account", {})
+    assert route(event(account=impossible), shop, wanting("other")) == ([("other", "vip")], {("shop", "account"): 1})
+    assert route(event(account="Mine"), shop)[0] == [("shop", "vip")], "the configured one is taken at its word"
+
+
 # ── Identifiers ──────────────────────────────────────────────────────────────────────────────────
 
 

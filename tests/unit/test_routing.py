@@ -120,7 +120,7 @@ BY_ID = taboola(audience_identifier="external_audience_id")
 BY_NAME = taboola(audience_identifier="audience_name", audience_names={"churn": "Churn"})
 
 
-@pytest.mark.parametrize("external_id", ["1234567", 1234567, " 1234567 ", "01234567"])
+@pytest.mark.parametrize("external_id", ["1234567", 1234567, " 1234567 ", "01234567", 1234567.0])
 def test_an_external_id_is_a_whole_number_and_one_lane_however_it_is_written(external_id: object) -> None:
     found = lanes(with_personas(external_audience_id=external_id), BY_ID)
 

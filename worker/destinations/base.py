@@ -78,6 +78,8 @@ class AccountReading(NamedTuple):
     path: str
     configured: str
     api: str
+    pattern: str = r".*"
+    """What the vendor's account ids look like (a regular expression); an event that names another is refused."""
 
 
 class ConsentReading(NamedTuple):

@@ -44,6 +44,10 @@ MAX_USERS: Final = 100_000
 _HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f-]+")
 
 
+ACCOUNT_ID: Final = r"(?!\d+$)[a-z0-9-]+"
+"""Lower-case and dashes; the number that an account has, too, is another id (page "get allowed accounts")."""
+
+
 class TaboolaBatch(BatchSettings):
     max_changes: Annotated[int, Field(ge=1, le=MAX_USERS)] = MAX_USERS
 
@@ -72,7 +76,9 @@ class TaboolaSettings(DestinationSettings):
         common = Reading(
             identifiers=("email", "device"),
             hashed_emails=("sha256",),
-            account=AccountReading("context.personas.audience_settings.account_id", self.account_id, self.api_url),
+            account=AccountReading(
+                "context.personas.audience_settings.account_id", self.account_id, self.api_url, ACCOUNT_ID
+            ),
         )
         if self.audience_identifier == "external_audience_id":
             return common._replace(audience="context.personas.external_audience_id", numeric_audience=True)
