@@ -32,6 +32,8 @@ Written = TypeVar("Written")
 Line = tuple[int, RawEvent]
 """A source event and its number, for whoever asks which one was refused."""
 OnRefused = Callable[[int, Reason], None]
+Piece = tuple[LaneKey, Sequence[Change], str]
+"""Changes for a lane, at most 1,000, and the id of their chunk."""
 OnFull = Callable[[LaneKey, StoreFull], None]
 
 
@@ -44,6 +46,10 @@ class Store(Protocol):
         May be repeated with the same `chunk_id` for ten minutes: the changes are then there once. At most
         1,000 changes. Returns how many were added: those whose message id came before are not.
         """
+
+    def append_each(self, pieces: Sequence[Piece]) -> list[int | StoreFull]:
+        """Append to several lanes as `append` does, each once; `StoreFull` is the answer where a destination is full."""
+        return [_or_full(self, piece) for piece in pieces]
 
     def count_refused(self, reasons: Mapping[str, int]) -> None:
         """Add to the counts of what was refused, by reason. Raises `StoreUnavailable` or `StoreFull`."""
@@ -140,23 +146,21 @@ class Intake:
         """Append the changes of a chunk, and add to the report what was appended.
 
         `on_full` gets each lane whose destination has no room; the others are appended nevertheless. Without it, the
-        first one raises `StoreFull`. Raises `StoreUnavailable` after the last repetition.
+        first one raises `StoreFull`, as a full Redis does anyhow. Raises `StoreUnavailable` after the last repetition.
         """
-        chunk_id = uuid4().hex
         full: set[LaneKey] = set()
-        for number, (lane, changes) in enumerate(chunk.pieces()):
-            if lane in full:
-                continue
-            try:
-                added = self._persist(partial(self._store.append, lane, changes, f"{chunk_id}-{number}"))
-            except StoreFull as error:
-                if on_full is None:
-                    raise
-                full.add(lane)
-                on_full(lane, error)
-                continue
-            report.changes[lane.destination] += added
-            report.duplicates[lane.destination] += len(changes) - added
+        for pieces in chunk.rounds():
+            given = [piece for piece in pieces if piece[0] not in full]
+            outcomes = self._persist(partial(self._store.append_each, given))
+            for (lane, changes, _), added in zip(given, outcomes, strict=True):
+                if not isinstance(added, StoreFull):
+                    report.changes[lane.destination] += added
+                    report.duplicates[lane.destination] += len(changes) - added
+                elif on_full is None:
+                    raise added
+                else:
+                    full.add(lane)
+                    on_full(lane, added)
 
     def count(self, chunk: "Chunk", report: Report) -> None:
         """Count what was refused or left out. Raises as `append` does.
@@ -236,11 +240,22 @@ class Chunk:
         for lane, change in outcome:
             self.lanes[lane].append(change)
 
-    def pieces(self) -> Iterator[tuple[LaneKey, list[Change]]]:
-        """Each lane's changes, at most `MAX_CHANGES` at a time."""
-        for lane, changes in self.lanes.items():
-            for start in range(0, len(changes), MAX_CHANGES):
-                yield lane, changes[start : start + MAX_CHANGES]
+    def rounds(self) -> Iterator[list[Piece]]:
+        """At most `MAX_CHANGES` of each lane at a time, so that none gets anything after what it had no room for."""
+        chunk_id = uuid4().hex
+        for start in range(0, max(map(len, self.lanes.values()), default=0), MAX_CHANGES):
+            yield [
+                (lane, changes[start : start + MAX_CHANGES], f"{chunk_id}-{start}-{number}")
+                for number, (lane, changes) in enumerate(self.lanes.items())
+                if start < len(changes)
+            ]
+
+
+def _or_full(store: Store, piece: Piece) -> int | StoreFull:
+    try:
+        return store.append(*piece)
+    except StoreFull as error:
+        return error
 
 
 def _ignore(_number: int, _reason: Reason) -> None:

@@ -85,14 +85,24 @@ class Lanes:
         At most 1,000 changes. Returns how many were added: those whose message id was appended lately are left out,
         and counted. Raises `StoreFull` when the destination would hold more than it may.
         """
-        self._announce()
-        max_waiting, window_ms = bounds or Bounds()
-        values = [part for change in changes for part in (_digest(repeated(lane, change)), encode(change))]
-        fixed = (lane.member, chunk_id, CHUNK_MEMORY_MS, max_waiting, window_ms, self._now())
-        added: int = self._run("append", *fixed, *values)
+        added: int = self.append_through(self._client, lane, changes, chunk_id, bounds or Bounds())
         if added < 0:
-            raise StoreFull(f"{self.destination} would hold more than {max_waiting} changes waiting (max_waiting)")
+            raise self.full(bounds or Bounds())
         return added
+
+    def append_through(
+        self, client: Redis, lane: LaneKey, changes: Sequence[Change], chunk_id: str, bounds: Bounds
+    ) -> Any:
+        """The same through another client, maybe a pipeline; its answer is how many were added, negative for full."""
+        self._announce()
+        values = [part for change in changes for part in (_digest(repeated(lane, change)), encode(change))]
+        fixed = (lane.member, chunk_id, CHUNK_MEMORY_MS, bounds.max_waiting, bounds.window_ms, self._now())
+        with translated():
+            return self._scripts["append"](keys=[self._root], args=(*fixed, *values), client=client)
+
+    def full(self, bounds: Bounds) -> StoreFull:
+        """What is raised where there is no room."""
+        return StoreFull(f"{self.destination} would hold more than {bounds.max_waiting} changes waiting (max_waiting)")
 
     def wake(self, schedule: Schedule, claims: Sequence[str], claim_ms: int) -> Sequence[str]:
         """Claim a wake-up for each due lane that may run now; returns the claims to send."""
