@@ -1,38 +1,46 @@
-"""Source events from files and standard input: NDJSON, one event a line.
+"""Source events from files and standard input: NDJSON or CSV, plain or compressed, once or in several goes.
 
-Memory grows neither with the file nor with a line that never ends.
+Memory grows neither with the file nor with a line that never ends: what is held is one chunk.
 """
 
-import os
-import stat
-import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import partial
-from itertools import count
-from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
-from producers.intake import Intake, OnRefused, Report
+from producers.bookmark import add
+from producers.form import Form
+from producers.intake import CHUNK_MS, Intake, Report
+from producers.ndjson import Place, Read
+from producers.reading import STDIN, CutOffFile, UnreadableFile, expect_readable, opened, read_events
+from producers.resume import Marker, Resuming
 from producers.segment import Reason
+from producers.source import Source
 from worker.errors import RelayError
 
-STDIN: Final = "-"
-TELL_LINES: Final = 1_000
-"""After how many lines progress is told."""
+__all__ = ["STDIN", "CutOffFile", "RefusedLine", "UnreadableFile", "load"]
+
+CHUNK_BYTES: Final = 8 * 1024 * 1024
+"""How large a chunk is at most, its last source event aside."""
+
+
+class RefusedLine(NamedTuple):
+    """A source event that was refused: its file as it was named, the line where it begins, why, and what stands there.
+
+    Of what is too large only the beginning.
+    """
+
+    file: str
+    line: int
+    reason: Reason
+    content: bytes
+
 
 Progress = Callable[[int, int], None]
-"""Gets the bytes and the lines read so far, over all files."""
-OnRefusedLine = Callable[[str, int, Reason], None]
-"""Gets the file as it was named, the number of the line in it and the reason."""
-
-_BOM: Final = b"\xef\xbb\xbf"
-_PIECE_BYTES: Final = 64 * 1024
-
-
-class UnreadableFile(RelayError):
-    """A file is missing or cannot be read; the text says which and why."""
+"""Gets how far all files are read, in bytes as they lie there, and how many lines of them were read by this load."""
+OnRefusedLine = Callable[[RefusedLine], None]
+"""Is called when the store has the chunk."""
+Clock = Callable[[], float]
+"""Seconds since any moment."""
 
 
 def load(
@@ -43,103 +51,113 @@ def load(
     report: Report | None = None,
     on_refused: OnRefusedLine | None = None,
     stdin: BinaryIO | None = None,
+    form: Form | None = None,
+    resuming: Resuming | None = None,
 ) -> Report:
     """Accept the source events of all files, in order; `-` is standard input.
 
-    Raises `UnreadableFile`, before anything is accepted if a file is missing, and what `Intake.accept_lines`
-    raises; `report`, when given, then holds what was done until then.
+    With `resuming`, regular files go on where a load of them stopped, and are counted as if it had not.
+
+    Raises `UnreadableFile`, `ColumnError` and `ChangedFile`, as far as can be before anything is accepted, and what
+    `Intake.accept_lines` raises; `report`, when given, then holds what was done until then.
     """
-    for path in paths:
-        _expect_readable(path)
-    report = Report() if report is None else report
-    meter = Meter(progress)
-    for path in paths:
-        lines = _lines(path, intake.max_event_bytes, meter, stdin)
-        intake.accept_lines(lines, report=report, on_refused=_with_file(path, on_refused))
-    meter.tell()
-    return report
+    form = form or Form()
+    markers = [_marker(path, form, resuming) for path in paths]
+    loading = _Loading(intake, form, Report() if report is None else report, progress, on_refused)
+    for path, marker in zip(paths, markers, strict=True):
+        loading.load(path, marker, stdin)
+    for marker in markers:
+        marker.remove()
+    return loading.report
 
 
-def read_ndjson(stream: BinaryIO, max_bytes: int, meter: "Meter") -> Iterator[tuple[int, bytes]]:
-    """The lines of a stream that are not blank, with their numbers from 1.
+def _marker(path: str, form: Form, resuming: Resuming | None) -> Marker:
+    regular = expect_readable(path, form)
+    return resuming.marker(path, form.digest(path)) if regular and resuming else Marker()
 
-    A byte order mark at the beginning of any line is left out: files may have been put together.
-    Of a line longer than `max_bytes` only the beginning is given, more than `max_bytes` of it.
-    """
-    longest = max_bytes + len(_BOM) + len(b"\r\n")
-    for number in count(1):
-        line = stream.readline(longest)
-        if not line:
+
+class _Loading:
+    """The files of one command."""
+
+    def __init__(
+        self, intake: Intake, form: Form, report: Report, progress: Progress | None, on_refused: OnRefusedLine | None
+    ) -> None:
+        self.report = report
+        self._intake = intake
+        self._form = form
+        self._progress = progress
+        self._on_refused = on_refused
+        self._bytes = 0
+        self._lines = 0
+
+    def load(self, path: str, marker: Marker, stdin: BinaryIO | None) -> None:
+        add(self.report, marker.report)
+        if marker.ended:
+            self._bytes += marker.position
             return
-        endless = len(line) == longest and not line.endswith(b"\n")
-        meter.add(len(line) + (_skip_line(stream) if endless else 0))
-        content = line if endless else line.removeprefix(_BOM).strip()
-        if content:
-            yield number, content
+        marker.begin()
+        with opened(path, stdin) as stream:
+            source, place = Source(stream), Place()
+            try:
+                self._load(path, source, place, marker)
+            except CutOffFile:
+                marker.move(source, place, Report(), cut_off=True)
+                raise
+        self._bytes += source.position
+        self._lines += place.line - marker.start.line
+        self._tell(0, 0)
+        marker.end()
+
+    def _load(self, path: str, source: Source, place: Place, marker: Marker) -> None:
+        start = marker.start
+        events = read_events(path, source, place, self._form, start=start, max_bytes=self._intake.max_event_bytes)
+        for chunk in chunks(events, marker.every, trickling=not marker.resumes):
+            marker.begin_chunk()
+            part = self._accept(path, chunk)
+            marker.move(source, place, part)
+            self._tell(source.position, place.line - start.line)
+
+    def _accept(self, path: str, chunk: Sequence[Read]) -> Report:
+        part, refused = Report(), list[tuple[int, Reason]]()
+        try:
+            self._intake.accept_lines(
+                [(line, event) for line, event, _ in chunk],
+                report=part,
+                on_refused=lambda line, reason: refused.append((line, reason)),
+            )
+        finally:
+            add(self.report, part)
+        if refused and self._on_refused is not None:
+            contents = {line: content for line, _, content in chunk}
+            for line, reason in refused:
+                self._on_refused(RefusedLine(path, line, reason, contents[line]))
+        return part
+
+    def _tell(self, more_bytes: int, more_lines: int) -> None:
+        if self._progress is not None:
+            self._progress(self._bytes + more_bytes, self._lines + more_lines)
 
 
-@dataclass(slots=True)
-class Meter:
-    """Counts what was read, and tells it every now and then."""
+def chunks(
+    events: Iterator[Read], most: int, *, trickling: bool = False, now: Clock = time.monotonic
+) -> Iterator[list[Read]]:
+    """So many source events at once, if they are not too large.
 
-    progress: Progress | None = None
-    bytes: int = 0
-    lines: int = 0
-
-    def add(self, size: int) -> None:
-        """Count one line of `size` bytes."""
-        self.bytes += size
-        self.lines += 1
-        if self.lines % TELL_LINES == 0:
-            self.tell()
-
-    def tell(self) -> None:
-        if self.progress is not None:
-            self.progress(self.bytes, self.lines)
-
-
-def _skip_line(stream: BinaryIO) -> int:
-    """Read to the end of the line; returns the bytes skipped."""
-    skipped = 0
-    while piece := stream.readline(_PIECE_BYTES):
-        skipped += len(piece)
-        if piece.endswith(b"\n"):
-            break
-    return skipped
-
-
-def _expect_readable(path: str) -> None:
-    """Looks without opening: a named pipe can be opened only once."""
-    if path == STDIN:
-        return
+    Where a chunk ends depends on what is read alone, so that a file is cut alike again; but what trickles in does not
+    wait for long. An error follows the chunk of what was read before it.
+    """
+    chunk: list[Read] = []
+    size, ends_at = 0, now() + CHUNK_MS / 1000
     try:
-        folder = stat.S_ISDIR(Path(path).stat().st_mode)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if folder:
-        raise UnreadableFile(f"{path}: is a folder")
-    if not os.access(path, os.R_OK):
-        raise UnreadableFile(f"{path}: no permission to read it")
-
-
-def _lines(path: str, max_bytes: int, meter: Meter, stdin: BinaryIO | None) -> Iterator[tuple[int, bytes]]:
-    try:
-        with _opened(path, stdin) as stream:
-            yield from read_ndjson(stream, max_bytes, meter)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _opened(path: str, stdin: BinaryIO | None) -> AbstractContextManager[BinaryIO]:
-    """The file, or standard input, which stays open."""
-    if path == STDIN:
-        return nullcontext(stdin or sys.stdin.buffer)
-    return Path(path).open("rb")
-
-
-def _unreadable(path: str, error: OSError) -> UnreadableFile:
-    return UnreadableFile(f"{path}: {error.strerror or 'cannot be read'}")
-
-
-def _with_file(path: str, on_refused: OnRefusedLine | None) -> OnRefused | None:
-    return None if on_refused is None else partial(on_refused, path)
+        for read in events:
+            chunk.append(read)
+            size += len(read[2])
+            if len(chunk) == most or size >= CHUNK_BYTES or (trickling and now() >= ends_at):
+                yield chunk
+                chunk, size, ends_at = [], 0, now() + CHUNK_MS / 1000
+    except RelayError:
+        if chunk:
+            yield chunk
+        raise
+    if chunk:
+        yield chunk

@@ -1,134 +1,23 @@
-"""How files of source events are read: line by line, without trust in their size or their end."""
+"""How source events come from files and standard input, in whatever form, and what is told of that."""
 
+import gzip
 import io
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
-from typing import Any, BinaryIO
+from typing import BinaryIO, Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import SecretStr
+import zstandard
 
-from producers.files import TELL_LINES, Meter, UnreadableFile, load, read_ndjson
-from producers.intake import Intake, Report, Store
-from producers.routing import Router
-from worker.contract import Change, LaneKey
-from worker.destinations.criteo import CriteoSettings
+from producers.columns import ColumnError, Columns
+from producers.files import CHUNK_BYTES, RefusedLine, UnreadableFile, chunks, load
+from producers.form import Form
+from producers.intake import Report
+from tests.unit.loads import Killed, Memory, event, intake
 
-CRITEO = CriteoSettings(name="criteo", kind="criteo", advertiser_id="4711", client_id="c", client_secret=SecretStr("s"))
-
-
-class Memory(Store):
-    """A store that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.changes: list[Change] = []
-
-    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> int:
-        self.changes.extend(changes)
-        return len(changes)
-
-    def count_refused(self, reasons: Mapping[str, int]) -> None:
-        """Nothing here asks for it."""
-
-    def count_left_out(self, destination: str, reasons: Mapping[str, int]) -> None:
-        """Nothing here asks for it."""
-
-    @property
-    def message_ids(self) -> list[str]:
-        return [change.message_id for change in self.changes]
-
-
-def intake(store: Store | None = None, **keys: Any) -> Intake:
-    return Intake(Router([CRITEO]), store or Memory(), lambda: 1_000, **keys)
-
-
-def event(message_id: str) -> bytes:
-    whole = {
-        "type": "track",
-        "messageId": message_id,
-        "properties": {"audience_key": "vip", "vip": True, "email": "jane@example.com"},
-    }
-    return json.dumps(whole).encode()
-
-
-def lines(content: bytes, max_bytes: int = 100) -> list[tuple[int, bytes]]:
-    return list(read_ndjson(io.BytesIO(content), max_bytes, Meter()))
-
-
-# ── Lines ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_lines_are_numbered_and_blank_ones_are_not_read() -> None:
-    assert lines(b"one\n\n  \t\r\nfour\n") == [(1, b"one"), (4, b"four")]
-
-
-def test_lines_may_end_in_any_way_and_the_last_not_at_all() -> None:
-    assert lines(b"one\r\ntwo\nthree") == [(1, b"one"), (2, b"two"), (3, b"three")]
-
-
-def test_a_byte_order_mark_is_no_part_of_a_line() -> None:
-    """Files that were put together have one in the middle."""
-    assert lines(b"\xef\xbb\xbfone\n\xef\xbb\xbftwo") == [(1, b"one"), (2, b"two")]
-
-
-def test_nothing_has_no_lines() -> None:
-    assert lines(b"") == []
-
-
-@pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
-def test_a_line_of_exactly_the_limit_is_whole(end: bytes) -> None:
-    longest = b"\xef\xbb\xbf" + b"x" * 100 + end
-
-    assert lines(longest) == [(1, b"x" * 100)]
-
-
-@pytest.mark.parametrize("length", [101, 105, 106, 1_000, 200_000])
-def test_of_a_line_over_the_limit_only_the_beginning_is_read(length: int) -> None:
-    (first, beginning), second = lines(b"x" * length + b"\ntwo\n")
-
-    assert first == 1
-    assert 100 < len(beginning) <= 105
-    assert second == (2, b"two")
-
-
-def test_a_line_that_never_ends_is_not_kept() -> None:
-    class Endless(io.RawIOBase):
-        """Gives the letter x 100 MB long, and says how much was asked for at once."""
-
-        left = 100_000_000
-        most = 0
-
-        def readline(self, size: int | None = -1, /) -> bytes:
-            assert size is not None
-            self.most = max(self.most, size)
-            piece = b"x" * min(size, self.left)
-            self.left -= len(piece)
-            return piece
-
-    endless = Endless()
-    ((number, beginning),) = read_ndjson(endless, 100, Meter())  # type: ignore[arg-type]  # only reads lines
-
-    assert number == 1
-    assert len(beginning) <= 105
-    assert 0 < endless.most <= 64 * 1024
-
-
-@given(st.lists(st.text("x \t\r\x00é", max_size=12)), st.integers(1, 10))
-def test_no_line_is_lost_and_none_within_the_limit_is_cut(contents: list[str], max_bytes: int) -> None:
-    written = dict(enumerate((content.encode() for content in contents), 1))
-
-    found = dict(lines(b"\n".join(written.values()), max_bytes))
-
-    not_blank = {number: line.strip() for number, line in written.items() if line.strip()}
-    assert not_blank.keys() <= found.keys()
-    for number, line in found.items():
-        assert len(written[number]) > max_bytes or line == not_blank[number]
-        assert len(line) > max_bytes or line == not_blank[number]
+PERSON: Final = b"email,audience,entered\n%s@example.com,vip,true\n"
 
 
 # ── Files ────────────────────────────────────────────────────────────────────────────────────────
@@ -148,27 +37,146 @@ def test_files_are_loaded_in_order_and_standard_input_among_them(tmp_path: Path)
     assert not stdin.closed
 
 
-def test_a_refused_line_is_told_with_its_file_number_and_reason(tmp_path: Path) -> None:
-    told: list[tuple[str, int, str]] = []
+def test_a_refused_line_is_told_with_its_file_number_reason_and_content(tmp_path: Path) -> None:
+    told: list[RefusedLine] = []
     file = tmp_path / "events.ndjson"
     file.write_bytes(b"\n{\n" + event("m-1") + b"\n" + b"x" * 40_000 + b"\n[]\n")
 
-    report = load([str(file)], intake(), on_refused=lambda *line: told.append(line))
+    report = load([str(file)], intake(), on_refused=told.append)
 
-    assert told == [(str(file), 2, "json"), (str(file), 4, "too_large"), (str(file), 5, "json")]
+    assert [(each.file, each.line, each.reason) for each in told] == [
+        (str(file), 2, "json"),
+        (str(file), 4, "too_large"),
+        (str(file), 5, "json"),
+    ]
+    assert [each.content[:10] for each in told] == [b"{", b"x" * 10, b"[]"]
     assert report.as_dict()["refused"] == {"json": 2, "too_large": 1}
     assert report.read == 4
 
 
-def test_progress_is_told_every_thousand_lines_and_at_the_end_over_all_files(tmp_path: Path) -> None:
+def test_a_refused_line_is_told_when_the_store_has_its_chunk(tmp_path: Path) -> None:
+    """So that it is told once, however often the chunk is read."""
+    store = Memory()
+    store.writes_left = 0
+    told: list[RefusedLine] = []
+    stdin = io.BytesIO(b"{\n" + event("m-1"))
+
+    with pytest.raises(Killed):
+        load(["-"], intake(store), stdin=stdin, on_refused=told.append)
+
+    assert told == []
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress])
+def test_progress_is_told_in_bytes_as_they_lie_there_and_in_lines(
+    tmp_path: Path, compress: Callable[[bytes], bytes]
+) -> None:
     told: list[tuple[int, int]] = []
-    long, short = tmp_path / "long.ndjson", tmp_path / "short.ndjson"
-    long.write_bytes(b"{}\n" * TELL_LINES)
-    short.write_bytes(b"\n" + b"x" * 40_000)
+    long, short = tmp_path / "long", tmp_path / "short"
+    long.write_bytes(compress(b"{}\n" * 20_000))
+    short.write_bytes(compress(b"\n" + b"x" * 40_000))
 
     load([str(long), str(short)], intake(), lambda *so_far: told.append(so_far))
 
-    assert told == [(3 * TELL_LINES, TELL_LINES), (3 * TELL_LINES + 40_001, TELL_LINES + 2)]
+    size = long.stat().st_size
+    assert len(told) >= 6
+    assert told == sorted(told)
+    assert (size, 20_000) in told
+    assert told[-1] == (size + short.stat().st_size, 20_002)
+
+
+# ── Forms ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("events.ndjson", event(who="ada")),
+        ("events", event(who="ada")),
+        ("events.csv", PERSON % b"ada"),
+        ("EVENTS.CSV", PERSON % b"ada"),
+        ("events.tsv", (PERSON % b"ada").replace(b",", b"\t")),
+        ("events.csv.gz", gzip.compress(PERSON % b"ada")),
+        ("events.csv.zst", zstandard.compress(PERSON % b"ada")),
+        ("events.tsv.gz", gzip.compress((PERSON % b"ada").replace(b",", b"\t"))),
+        ("events.ndjson.gz", zstandard.compress(event(who="ada"))),
+        ("events.csv.GZ", PERSON % b"ada"),
+    ],
+)
+def test_the_form_is_told_by_the_name_and_the_compression_by_the_content(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    store = Memory()
+    (tmp_path / name).write_bytes(content)
+
+    load([str(tmp_path / name)], intake(store))
+
+    assert store.emails == ["ada@example.com"]
+
+
+def test_the_form_may_be_said(tmp_path: Path) -> None:
+    store = Memory()
+    file = tmp_path / "events.csv"
+    file.write_bytes(event(who="ada"))
+    table = io.BytesIO(b"mail;x\nbob@example.com;1\n")
+    columns = Columns({"mail": "email", "x": ""}, {"audience": "vip", "entered": "1"})
+
+    load([str(file)], intake(store), form=Form("ndjson"))
+    load(["-"], intake(store), form=Form("csv", ";", columns), stdin=table)
+
+    assert store.emails == ["ada@example.com", "bob@example.com"]
+
+
+def test_standard_input_may_be_compressed() -> None:
+    store = Memory()
+
+    load(["-"], intake(store), stdin=io.BytesIO(gzip.compress(event(who="ada") + b"\n") * 2))
+
+    assert store.emails == ["ada@example.com"] * 2
+
+
+def test_refused_rows_are_told_by_their_first_line(tmp_path: Path) -> None:
+    told: list[RefusedLine] = []
+    file = tmp_path / "events.csv"
+    file.write_bytes(b'email,audience,entered\nada@example.com,"v\nip",1\n\nbob,vip,1\n1,2\n')
+
+    load([str(file)], intake(), on_refused=told.append)
+
+    assert told == [
+        RefusedLine(str(file), 5, "identifier", b"bob,vip,1\n"),
+        RefusedLine(str(file), 6, "shape", b"1,2\n"),
+    ]
+
+
+def test_an_empty_table_needs_no_header(tmp_path: Path) -> None:
+    file = tmp_path / "events.csv"
+    file.write_bytes(b"\n")
+
+    assert load([str(file)], intake()).read == 0
+
+
+def test_a_header_that_says_too_little_is_told_before_anything_is_accepted(tmp_path: Path) -> None:
+    store = Memory()
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv.gz"
+    good.write_bytes(PERSON % b"ada")
+    bad.write_bytes(gzip.compress(b"email,plan\n"))
+
+    with pytest.raises(ColumnError, match=r'bad\.csv\.gz: nothing is known of the column "plan"'):
+        load([str(good), str(bad)], intake(store))
+
+    assert store.changes == []
+
+
+@pytest.mark.parametrize("header", [b'"email\n', b"email\0\n", b"\xff\xfe"])
+def test_a_header_that_is_no_row_is_told(tmp_path: Path, header: bytes) -> None:
+    file = tmp_path / "events.csv"
+    file.write_bytes(b"\n" + header)
+
+    with pytest.raises(ColumnError, match=r"events\.csv: line 2, the header, is no row of a table in UTF-8"):
+        load([str(file)], intake())
+
+
+# ── What cannot be read ──────────────────────────────────────────────────────────────────────────
 
 
 def test_a_missing_file_is_told_before_anything_is_accepted(tmp_path: Path) -> None:
@@ -189,8 +197,8 @@ def test_a_path_through_a_file_is_no_file(tmp_path: Path) -> None:
         load([str(tmp_path / "file" / "events.ndjson")], intake())
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableFile, match="is a folder"):
+def test_a_folder_is_no_file_and_what_to_name_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFile, match=rf"is a folder; name the files in it, such as {tmp_path}/\*"):
         load([str(tmp_path)], intake())
 
 
@@ -206,26 +214,56 @@ def test_a_file_that_may_not_be_read_is_told_before_anything_is_accepted(
         load([str(file)], intake())
 
 
-def test_a_file_that_fails_while_it_is_read_is_told_and_what_came_before_is_kept(tmp_path: Path) -> None:
+def test_a_file_that_fails_while_it_is_read_is_told_and_what_came_before_is_kept() -> None:
     class Failing(io.BytesIO):
-        def readline(self, size: int | None = -1, /) -> bytes:
-            line = super().readline(size)
-            if not line:
+        def readinto1(self, buffer: "bytearray | memoryview", /) -> int:  # type: ignore[override]  # typeshed: any
+            if self.tell() == len(self.getvalue()):
                 raise OSError(5, "Input/output error")
-            return line
+            return super().readinto1(buffer)
 
     store, report = Memory(), Report()
     stdin: BinaryIO = Failing(event("m-1") + b"\n" + event("m-2") + b"\n")
 
     with pytest.raises(UnreadableFile, match="-: Input/output error"):
-        load(["-"], intake(store, chunk_events=1), report=report, stdin=stdin)
+        load(["-"], intake(store), report=report, stdin=stdin)
 
     assert store.message_ids == ["m-1", "m-2"]
     assert report.accepted == 2
 
 
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+def test_of_an_archive_that_was_cut_off_all_whole_lines_are_accepted(
+    tmp_path: Path, compress: Callable[[bytes], bytes]
+) -> None:
+    store, report = Memory(), Report()
+    file = tmp_path / "events.ndjson.gz"
+    stored = compress(b"".join(event(f"m-{number}") + b"\n" for number in range(20_000)))
+    file.write_bytes(stored[: len(stored) // 2])
+
+    with pytest.raises(UnreadableFile, match=r"events\.ndjson\.gz: its compressed data ends in the middle") as told:
+        load([str(file)], intake(store), report=report)
+
+    count = len(store.changes)
+    assert str(told.value).endswith(f"; it was read up to line {count:,}")
+    assert store.message_ids == [f"m-{number}" for number in range(count)]
+    assert report.read == report.accepted == count > 5_000
+
+
+def test_a_cut_off_row_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
+    """What is left of it may look like another person's."""
+    store = Memory()
+    file = tmp_path / "events.csv.gz"
+    rows = b"email,audience,entered\nada@example.com,vip,1\nbob@example.com,vip,1"
+    file.write_bytes(gzip.compress(rows, compresslevel=0)[:-8])
+
+    with pytest.raises(UnreadableFile):
+        load([str(file)], intake(store))
+
+    assert store.emails == ["ada@example.com"]
+
+
 def test_an_error_of_the_caller_is_not_taken_for_one_of_the_file() -> None:
-    def broken_pipe(*_: object) -> None:
+    def broken_pipe(_refused: RefusedLine) -> None:
         raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
@@ -234,12 +272,32 @@ def test_an_error_of_the_caller_is_not_taken_for_one_of_the_file() -> None:
 
 def test_a_named_pipe_is_opened_once(tmp_path: Path) -> None:
     """Its writer would end at the first closing."""
-    pipe = tmp_path / "pipe"
+    pipe = tmp_path / "pipe.csv"
     os.mkfifo(pipe)
-    writer = Thread(target=pipe.write_bytes, args=(event("m-1"),), daemon=True)
+    writer = Thread(target=pipe.write_bytes, args=(PERSON % b"ada",), daemon=True)
     writer.start()
 
     report = load([str(pipe)], intake())
     writer.join()
 
     assert report.accepted == 1
+
+
+# ── Chunks ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_chunks_are_cut_by_what_is_read_alone() -> None:
+    small = [(number, b"", b"") for number in range(7)]
+    large = [(number, b"", bytes(CHUNK_BYTES // 2)) for number in range(5)]
+
+    assert [len(each) for each in chunks(iter(small), 3)] == [3, 3, 1]
+    assert [len(each) for each in chunks(iter(large), 3)] == [2, 2, 1]
+    assert list(chunks(iter([]), 3)) == []
+
+
+def test_what_trickles_in_does_not_wait_for_a_whole_chunk() -> None:
+    seconds = iter(range(100))
+    slow = [(number, b"", b"") for number in range(7)]
+
+    assert [len(each) for each in chunks(iter(slow), 3, now=lambda: next(seconds))] == [3, 3, 1]
+    assert [len(each) for each in chunks(iter(slow), 3, trickling=True, now=lambda: next(seconds))] == [1] * 7

@@ -1,0 +1,128 @@
+"""How far a load has read a regular file, and whether that is still the same file, read in the same way."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Final, Protocol
+
+import msgspec
+
+from producers.intake import Report
+from producers.ndjson import Place
+from producers.source import Source
+from worker.errors import RelayError
+
+SAMPLE_BYTES: Final = 16 * 1024
+"""How much of a file's beginning, and of what was read of it last, tells it from others."""
+
+
+class ChangedFile(RelayError):
+    """A file is not the one of which a part was loaded, or is to be read in another way; the text says what to do."""
+
+
+class Bookmark(msgspec.Struct, kw_only=True, frozen=True):
+    """How far a file was loaded, and what came of that."""
+
+    load: str
+    """The load's id, the same after each stop."""
+    host: str
+    form: str
+    """How it is read, as a digest."""
+    size: int | None
+    """In bytes as they lie there. None: it ended in the middle, so more is to come."""
+    line: int = 0
+    offset: int = 0
+    """In bytes of the content."""
+    position: int = 0
+    """In bytes as they lie there; a part of them may have been read ahead."""
+    read_last: str = ""
+    """What lies before the position, as a digest."""
+    ended: bool = False
+    """It was read to its end; other files of the same command were not."""
+    read: int = 0
+    accepted: int = 0
+    refused: dict[str, int] = {}
+    changes: dict[str, int] = {}
+    duplicates: dict[str, int] = {}
+
+    @property
+    def report(self) -> Report:
+        """What came of the source events up to here."""
+        return Report(self.read, self.accepted, Counter(self.refused), Counter(self.changes), Counter(self.duplicates))
+
+    @property
+    def place(self) -> Place:
+        return Place(self.offset, self.line)
+
+    def moved(self, source: Source, place: Place, part: Report, *, cut_off: bool = False) -> "Bookmark":
+        """The bookmark after one more part of the file."""
+        whole = self.report
+        add(whole, part)
+        return msgspec.structs.replace(
+            self,
+            size=None if cut_off else self.size,
+            line=place.line,
+            offset=place.offset,
+            position=source.position,
+            read_last=_read_before(source.fileno(), source.position),
+            read=whole.read,
+            accepted=whole.accepted,
+            refused=dict(whole.refused),
+            changes=dict(whole.changes),
+            duplicates=dict(whole.duplicates),
+        )
+
+    def expect_same(self, path: str, file: int, form: str) -> None:
+        """Raise `ChangedFile` unless the open file is the one that was read, and is to be read in the same way."""
+        size = os.fstat(file).st_size
+        if size < self.position or self.size not in {None, size} or self.read_last != _read_before(file, self.position):
+            raise self.changed(path)
+        if form != self.form:
+            raise ChangedFile(
+                f"{path}: a load of it that stopped after line {self.line:,} was begun with another --format, "
+                "--delimiter, --map or --set; give the same, or load all of it anew with --restart"
+            )
+
+    def changed(self, path: str) -> ChangedFile:
+        return ChangedFile(
+            f"{path}: it has changed since a load of it stopped after line {self.line:,}; "
+            "--restart loads all of what is there now"
+        )
+
+
+class Bookmarks(Protocol):
+    """Where bookmarks are kept, by path and name. Methods raise `StoreUnavailable` or `StoreFull`."""
+
+    def of(self, path: str) -> dict[str, bytes]:
+        """All of one path."""
+
+    def put(self, path: str, name: str, value: bytes) -> None:
+        """Put one in place of the one of that name."""
+
+    def remove(self, path: str, names: Iterable[str]) -> None:
+        """Remove some."""
+
+
+def beginning(file: int) -> str:
+    """A digest of the open file's first bytes."""
+    return digest(os.pread(file, SAMPLE_BYTES, 0))
+
+
+def add(report: Report, part: Report) -> None:
+    """Add what came of some source events to what came of others."""
+    report.read += part.read
+    report.accepted += part.accepted
+    report.refused.update(part.refused)
+    report.changes.update(part.changes)
+    report.duplicates.update(part.duplicates)
+    report.left_out.update(part.left_out)
+
+
+def digest(content: bytes) -> str:
+    return blake2b(content, digest_size=16).hexdigest()
+
+
+def _read_before(file: int, position: int) -> str:
+    start = max(0, position - SAMPLE_BYTES)
+    return digest(os.pread(file, position - start, start))

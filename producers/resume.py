@@ -1,0 +1,185 @@
+"""How a load that was stopped goes on where it stopped, and brings nothing twice.
+
+After each chunk a bookmark is put: how far the file was read. It lies in Redis and not beside the file, since it must
+never tell of more than Redis has: what Redis loses, it loses from its end, and the bookmark follows the changes. It is
+removed when the whole command is done.
+
+A load may be killed when a chunk was appended and its bookmark was not yet put. So a chunk has a name made of the
+load's id, its place in the file and what is in it. The next load begins at the bookmark, so it cuts the same chunk, and
+appends it under the same name: for ten minutes Redis takes that for a repetition. Later, only message ids keep the
+changes of that one chunk from coming twice.
+"""
+
+import platform
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+
+from producers.bookmark import Bookmark, Bookmarks, beginning, digest
+from producers.intake import CHUNK_EVENTS, Report, Store
+from producers.ndjson import Place
+from producers.source import Source
+from worker.contract import Change, LaneKey
+from worker.errors import StoreError
+
+OnResumed = Callable[[str, Bookmark], None]
+"""Gets a file, and where it goes on."""
+
+
+class NamedChunks(Store):
+    """A store that names chunks by their place and by what is in them, in place of the names that it is given."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._place = ""
+        self._names: dict[str, str] = {}
+        self._pieces: Counter[LaneKey] = Counter()
+
+    def begin(self, place: str) -> None:
+        """What is appended from now on is of this place."""
+        self._place = place
+        self._names.clear()
+        self._pieces.clear()
+
+    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> int:
+        if chunk_id not in self._names:  # else the same call is repeated
+            self._names[chunk_id] = self._name(lane, changes)
+        return self._store.append(lane, changes, self._names[chunk_id])
+
+    def count_refused(self, reasons: Mapping[str, int]) -> None:
+        self._store.count_refused(reasons)
+
+    def count_left_out(self, destination: str, reasons: Mapping[str, int]) -> None:
+        self._store.count_left_out(destination, reasons)
+
+    def _name(self, lane: LaneKey, changes: Sequence[Change]) -> str:
+        """What is in it counts: under another configuration the same place leads to other changes.
+
+        Times do not: where source events have none, they are those of the receipt.
+        """
+        number = self._pieces[lane]
+        self._pieces[lane] += 1
+        ends = [(each.entered, each.identifiers, each.message_id) for each in (changes[0], changes[-1])]
+        return digest(msgspec.json.encode((self._place, lane.member, number, len(changes), ends)))
+
+
+class Marker:
+    """How far a file was loaded. This one marks nothing: standard input and pipes come only once."""
+
+    resumes = False
+    every = CHUNK_EVENTS
+    ended = False
+    start = Place()
+    position = 0
+
+    @property
+    def report(self) -> Report:
+        """What came of the file in earlier goes."""
+        return Report()
+
+    def begin(self) -> None:
+        """Before anything is appended."""
+
+    def begin_chunk(self) -> None:
+        """Before each chunk is appended."""
+
+    def move(self, source: Source, place: Place, part: Report, *, cut_off: bool = False) -> None:
+        """The store has everything before the place; `part` is what came of it since the last time."""
+
+    def end(self) -> None:
+        """The file was read to its end."""
+
+    def remove(self) -> None:
+        """All files of the command were."""
+
+
+class FileMarker(Marker):
+    """Marks a regular file with a bookmark."""
+
+    resumes = True
+
+    def __init__(self, resuming: "Resuming", path: str, name: str, bookmark: Bookmark) -> None:
+        self.every = resuming.every
+        self.start = bookmark.place
+        self.ended = bookmark.ended
+        self.position = bookmark.position
+        self._resuming = resuming
+        self._path = path
+        self._name = name
+        self._bookmark = bookmark
+
+    @property
+    def report(self) -> Report:
+        return self._bookmark.report
+
+    def begin(self) -> None:
+        """However this load ends, the next one then knows its id."""
+        self._put()
+
+    def begin_chunk(self) -> None:
+        self._resuming.chunks.begin(f"{self._bookmark.load}-{self._bookmark.offset}")
+
+    def move(self, source: Source, place: Place, part: Report, *, cut_off: bool = False) -> None:
+        """When the store is away just now, the next bookmark will do."""
+        self._bookmark = self._bookmark.moved(source, place, part, cut_off=cut_off)
+        with suppress(StoreError):
+            self._put()
+
+    def end(self) -> None:
+        self._bookmark = msgspec.structs.replace(self._bookmark, ended=True)
+        self._put()
+
+    def remove(self) -> None:
+        self._resuming.bookmarks.remove(self._path, [self._name])
+
+    def _put(self) -> None:
+        self._resuming.bookmarks.put(self._path, self._name, msgspec.json.encode(self._bookmark))
+
+
+@dataclass(frozen=True, slots=True)
+class Resuming:
+    """What resuming takes: where bookmarks are kept, and the store that the intake appends to.
+
+    With `restart` nothing is resumed, and what earlier loads left is forgotten.
+    """
+
+    bookmarks: Bookmarks
+    chunks: NamedChunks
+    restart: bool = False
+    on_resumed: OnResumed | None = None
+    host: str = platform.node()
+    every: int = CHUNK_EVENTS
+    """After how many source events a bookmark is put, if not before."""
+
+    def marker(self, path: str, form: str) -> FileMarker:
+        """The bookmark of a regular file, as it was left or a new one. Raises `ChangedFile`, `OSError` or `StoreError`.
+
+        A file of the same path that begins in another way is another one if it is another host's, else it has changed.
+        """
+        resolved = str(Path(path).resolve())
+        with Path(path).open("rb") as file:
+            name, size = beginning(file.fileno()), file.seek(0, 2)
+            left = self._left(resolved, name)
+            if name in left:
+                left[name].expect_same(path, file.fileno(), form)
+        if name not in left:
+            for other in left.values():
+                raise other.changed(path)
+            return FileMarker(self, resolved, name, Bookmark(load=uuid4().hex, host=self.host, form=form, size=size))
+        if self.on_resumed is not None:
+            self.on_resumed(path, left[name])
+        return FileMarker(self, resolved, name, left[name])
+
+    def _left(self, path: str, name: str) -> dict[str, Bookmark]:
+        """What earlier loads left of files that could be this one."""
+        found = {key: msgspec.json.decode(each, type=Bookmark) for key, each in self.bookmarks.of(path).items()}
+        own = {key: each for key, each in found.items() if key == name or each.host == self.host}
+        if not self.restart:
+            return own
+        self.bookmarks.remove(path, own)
+        return {}
