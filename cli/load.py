@@ -1,8 +1,10 @@
 """`audience-relay load`: source events from files or standard input."""
 
+import gc
 import sys
 import time
-from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -10,85 +12,169 @@ import click
 
 from cli import options
 from cli.access import opened
+from cli.form_options import expect_table, form_options
 from cli.progress import Bar
+from cli.refusals import RefusedFile, RefusedLines
 from producers import files
-from producers.intake import Intake, Report
+from producers.bookmark import Bookmark
+from producers.files import RefusedLine
+from producers.form import Form
+from producers.intake import Intake, Report, Store
+from producers.resume import NamedChunks, Resuming
 from producers.routing import Router
-from producers.segment import Reason
 from worker import settings
+from worker.contract import Change, LaneKey
+from worker.settings import Settings
+from worker.store.bookmarks import Bookmarks
+from worker.store.connection import connect, redis_url
 
 SOME_REFUSED: Final = 1
-NAMED_LINES: Final = 5
-"""How many refused lines are named for each reason."""
 
 
 @click.command()
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True)
+@form_options
+@click.option("--dry-run", is_flag=True, help="Read and route, and tell what would come of it; append nothing.")
+@click.option("--restart", is_flag=True, help="Load files from their beginning, also where a load of them stopped.")
+@click.option(
+    "--refused",
+    "refused_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PATH",
+    help="Name every refused line in this file, as NDJSON, with its reason.",
+)
+@click.option(
+    "--refused-with-events", "with_events", is_flag=True, help="There, also what stands in it: personal data."
+)
 @options.config
 @options.as_json
-def load(paths: tuple[str, ...], config: Path, *, as_json: bool) -> None:
+def load(
+    paths: tuple[str, ...],
+    form: Form,
+    refused_path: Path | None,
+    config: Path,
+    *,
+    dry_run: bool,
+    restart: bool,
+    with_events: bool,
+    as_json: bool,
+) -> None:
     """Load source events from files; `-` is standard input.
 
-    When it ends, Redis has every change. Exits with 0 when all source events were taken, with 1 when
-    some were refused, and with 2 when it failed: then load the same files again.
+    NDJSON, or CSV with a header, plain or compressed with gzip or zstd. When it ends, Redis has every change.
+
+    A load that was stopped goes on where it stopped when the same files are loaded again; nothing comes twice.
+
+    Exits with 0 when all source events were taken, with 1 when some were refused, and with 2 when it failed:
+    then load the same files again.
     """
+    expect_table(form, paths)
+    refused_file = _refused_file(refused_path, paths, with_events=with_events)
     relay = settings.load(config)
-    report, refused = Report(), RefusedLines()
-    with opened(relay) as store:
-        intake = Intake(Router(relay.destinations), store, _now_ms)
+    loading = _Loading(paths, form, refused_file, as_json=as_json)
+    with refused_file or nullcontext(), _way_in(relay, loading, dry_run=dry_run, restart=restart) as (store, resuming):
+        loading.run(Intake(Router(relay.destinations), store, _now_ms), resuming)
+    sys.exit(SOME_REFUSED if loading.report.refused else 0)
+
+
+class _Loading:
+    """One load, and what is told of it."""
+
+    def __init__(self, paths: Sequence[str], form: Form, refused_file: RefusedFile | None, *, as_json: bool) -> None:
+        self.report = Report()
+        self._refused = RefusedLines()
+        self._paths = paths
+        self._form = form
+        self._refused_file = refused_file
+        self._as_json = as_json
+
+    def run(self, intake: Intake, resuming: Resuming | None) -> None:
+        gc.freeze()  # what is there stays: a load is a tenth faster when it is not looked through again and again
         try:
-            with Bar(paths) as bar:
-                files.load(paths, intake, bar.advance, report=report, on_refused=refused.add)
+            with Bar(self._paths) as bar:
+                files.load(
+                    self._paths,
+                    intake,
+                    bar.advance,
+                    report=self.report,
+                    on_refused=self._refuse,
+                    form=self._form,
+                    resuming=resuming,
+                )
         except BaseException:
-            _print(report, refused, as_json=as_json, failed=True)
+            self._print(failed=True)
+            if resuming is not None and self.report.read and any(Path(each).is_file() for each in self._paths):
+                click.echo("what was read stays loaded; load the same files again, and it goes on there", err=True)
             raise
-        _print(report, refused, as_json=as_json)
-    sys.exit(SOME_REFUSED if report.refused else 0)
+        self._print()
 
+    def goes_on(self, path: str, bookmark: Bookmark) -> None:
+        how = "was loaded to its end" if bookmark.ended else f"goes on after line {bookmark.line:,}"
+        click.echo(f"{path}: {how}, by a load that stopped; --restart loads all of it again", err=True)
+        if self._refused_file is not None:
+            self._refused_file.go_on(path, bookmark.line)
 
-class RefusedLines:
-    """Where the first refused source events of each reason stand."""
+    def _refuse(self, refused: RefusedLine) -> None:
+        self._refused.add(refused)
+        if self._refused_file is not None:
+            self._refused_file.add(refused)
 
-    def __init__(self) -> None:
-        self._places: defaultdict[str, list[str]] = defaultdict(list)
-
-    def add(self, path: str, line: int, reason: Reason) -> None:
-        places = self._places[reason]
-        if len(places) < NAMED_LINES:
-            places.append(f"{path}:{line}")
-
-    def describe(self, report: Report) -> list[str]:
-        """One line for each reason: how many, and where the first ones stand."""
-        return [
-            f"refused: {reason}: {_events(count)}: {', '.join(self._places[reason])}"
-            f"{', …' if count > len(self._places[reason]) else ''}"
-            for reason, count in report.refused.most_common()
-        ]
-
-
-def _print(report: Report, refused: RefusedLines, *, as_json: bool, failed: bool = False) -> None:
-    """Of a load that failed, what was done until then."""
-    for line in refused.describe(report):
-        click.echo(line, err=True)
-    if as_json:
-        options.print_json(report.as_dict())
-    elif report.read or not failed:
-        click.echo("\n".join(summary(report)))
+    def _print(self, *, failed: bool = False) -> None:
+        """Of a load that failed, what was done until then."""
+        for line in self._refused.describe(self.report):
+            click.echo(line, err=True)
+        if self._as_json:
+            options.print_json(self.report.as_dict())
+        elif self.report.read or not failed:
+            click.echo("\n".join(summary(self.report)))
 
 
 def summary(report: Report) -> list[str]:
     """What became of the source events, and the changes of each destination."""
     changes = [_changes(name, count, report.duplicates[name]) for name, count in sorted(report.changes.items())]
-    return [f"{_events(report.read)} read, {report.accepted:,} accepted, {report.refused.total():,} refused", *changes]
+    read = f"{report.read:,} {_plural(report.read, 'source event')} read"
+    return [f"{read}, {report.accepted:,} accepted, {report.refused.total():,} refused", *changes]
+
+
+class _Nowhere(Store):
+    """Takes everything and keeps nothing."""
+
+    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> int:  # noqa: ARG002 - as in `Store`
+        return len(changes)
+
+    def count_refused(self, reasons: Mapping[str, int]) -> None:
+        """The report counts."""
+
+    def count_left_out(self, destination: str, reasons: Mapping[str, int]) -> None:
+        """As above."""
+
+
+@contextmanager
+def _way_in(
+    relay: Settings, loading: _Loading, *, dry_run: bool, restart: bool
+) -> Iterator[tuple[Store, Resuming | None]]:
+    if dry_run:
+        click.echo("dry run: nothing is appended", err=True)
+        yield _Nowhere(), None
+        return
+    with opened(relay) as store, closing(Bookmarks(connect(redis_url(relay)))) as bookmarks:
+        chunks = NamedChunks(store)
+        yield chunks, Resuming(bookmarks, chunks, restart, loading.goes_on)
+
+
+def _refused_file(path: Path | None, paths: Sequence[str], *, with_events: bool) -> RefusedFile | None:
+    if path is None:
+        if with_events:
+            raise click.UsageError("--refused-with-events needs --refused PATH")
+        return None
+    if any(each != files.STDIN and Path(each).resolve() == path.resolve() for each in paths):
+        raise click.UsageError("--refused names a file that is loaded")
+    return RefusedFile(path, with_events=with_events)
 
 
 def _changes(destination: str, count: int, duplicates: int) -> str:
     left_out = f", {duplicates:,} {_plural(duplicates, 'duplicate')} left out" if duplicates else ""
     return f"  {count:,} {_plural(count, 'change')} for {destination}{left_out}"
-
-
-def _events(count: int) -> str:
-    return f"{count:,} {_plural(count, 'source event')}"
 
 
 def _plural(count: int, noun: str) -> str:

@@ -1,22 +1,57 @@
-"""What `load` tells: how far it is, and which source events were refused."""
+"""What `load` tells: how far it is, and which source events were refused; and what it is told."""
 
 import io
+import json
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from rich.console import Console
 
-from cli.load import NAMED_LINES, RefusedLines, summary
+from cli.load import summary
+from cli.main import main
 from cli.progress import Bar, total_bytes
+from cli.refusals import NAMED_LINES, FileExists, RefusedFile, RefusedLines
+from producers.files import RefusedLine
 from producers.intake import Report
+from producers.segment import Reason
+from tests.unit.loads import event
+from tests.unit.test_cli_main import logs_as_before  # noqa: F401 - a fixture that restores what the command sets up
+
+CONFIGURATION = """
+[redis]
+url = "redis://127.0.0.1:9/0"
+
+[[destinations]]
+name = "criteo"
+kind = "criteo"
+advertiser_id = "4711"
+client_id = "relay"
+client_secret = "secret"
+"""
+"""Nobody listens there: what is told comes from the files alone."""
+
+
+def load(folder: Path, *arguments: str, stdin: bytes | None = None) -> Result:
+    (folder / "relay.toml").write_text(CONFIGURATION)
+    return CliRunner().invoke(main, ["load", "--config", str(folder / "relay.toml"), *arguments], input=stdin)
+
+
+def refusal(file: str, line: int, reason: Reason = "json") -> RefusedLine:
+    return RefusedLine(file, line, reason, b"{")
+
+
+# ── What is told ─────────────────────────────────────────────────────────────────────────────────
 
 
 def test_refused_lines_are_named_by_reason_the_most_frequent_first() -> None:
     report, refused = Report(), RefusedLines()
     report.refused.update(type=1, json=2)
-    refused.add("a", 3, "json")
-    refused.add("a", 4, "type")
-    refused.add("b", 1, "json")
+    refused.add(refusal("a", 3))
+    refused.add(refusal("a", 4, "type"))
+    refused.add(refusal("b", 1))
 
     assert refused.describe(report) == [
         "refused: json: 2 source events: a:3, b:1",
@@ -28,12 +63,19 @@ def test_only_the_first_lines_of_a_reason_are_named() -> None:
     report, refused = Report(), RefusedLines()
     for line in range(1, 100_001):
         report.refused["json"] += 1
-        refused.add("a", line, "json")
+        refused.add(refusal("a", line))
 
     (text,) = refused.describe(report)
 
     assert text == "refused: json: 100,000 source events: a:1, a:2, a:3, a:4, a:5, …"
     assert NAMED_LINES == 5
+
+
+def test_of_what_was_refused_before_it_went_on_the_lines_are_not_known() -> None:
+    report = Report()
+    report.refused.update(json=2)
+
+    assert RefusedLines().describe(report) == ["refused: json: 2 source events: …"]
 
 
 def test_what_was_left_out_as_a_duplicate_is_told_by_destination() -> None:
@@ -47,6 +89,9 @@ def test_what_was_left_out_as_a_duplicate_is_told_by_destination() -> None:
         "  0 changes for stackadapt, 1 duplicate left out",
         "  1 change for taboola, 2 duplicates left out",
     ]
+
+
+# ── The bar ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_bytes_of_all_files_are_what_there_is_to_read(tmp_path: Path) -> None:
@@ -81,3 +126,142 @@ def test_elsewhere_there_is_no_bar(tmp_path: Path) -> None:
         bar.advance(1_000_000, 3_000)
 
     assert output.getvalue() == ""
+
+
+# ── Options ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_dry_run_tells_what_would_come_of_it_without_redis(tmp_path: Path) -> None:
+    (tmp_path / "one.ndjson").write_bytes(event("m-1") + b"\n{\n")
+    (tmp_path / "two.csv").write_text("mail,audience,member,x\njane@example.com,vip,1,2\n")
+    mapped = ("--map", "mail=email", "--map", "member=entered", "--map", "x=")
+
+    result = load(tmp_path, "--dry-run", "--json", *mapped, str(tmp_path / "one.ndjson"), str(tmp_path / "two.csv"))
+
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {
+        "read": 3,
+        "accepted": 2,
+        "refused": {"json": 1},
+        "changes": {"criteo": 2},
+    }
+    assert result.stderr.splitlines() == [
+        "dry run: nothing is appended",
+        f"refused: json: 1 source event: {tmp_path}/one.ndjson:2",
+    ]
+
+
+def test_without_it_redis_is_needed(tmp_path: Path) -> None:
+    """So the dry run above has not only been lucky."""
+    assert load(tmp_path, "-", stdin=event()).exit_code == 2
+
+
+def test_a_form_may_be_given_for_standard_input(tmp_path: Path) -> None:
+    result = load(
+        tmp_path,
+        *("--dry-run", "--format", "csv", "--delimiter", "tab"),
+        *("--set", "audience=vip", "--set", "entered=no", "--map", "a=b=traits.plan", "-"),
+        stdin=b"email\ta=b\njane@example.com\tpro\n",
+    )
+
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0] == "1 source event read, 1 accepted, 0 refused"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--map", "email", "x.csv"], 'there is no "=" in "email"'),
+        (["--set", "email", "x.csv"], 'there is no "=" in "email"'),
+        (["--map", "a=traits.b", "--map", "a=", "x.csv"], '"a" is there twice'),
+        (["--delimiter", ";;", "x.csv"], "one character"),
+        (["--delimiter", '"', "x.csv"], "one character"),
+        (["--map", "a=traits.b", "x.ndjson"], "are for CSV"),
+        (["--set", "audience=vip", "-"], "are for CSV"),
+        (["--delimiter", ";", "x.ndjson"], "are for CSV"),
+        (["--refused-with-events", "x.ndjson"], "needs --refused"),
+        (["--refused", "x.ndjson", "x.ndjson"], "names a file that is loaded"),
+    ],
+)
+def test_options_that_make_no_sense_are_told(tmp_path: Path, arguments: Sequence[str], words: str) -> None:
+    result = load(tmp_path, *arguments)
+
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+# ── The file of refused lines ────────────────────────────────────────────────────────────────────
+
+
+def test_refused_lines_are_named_in_a_file_for_its_owner_alone(tmp_path: Path) -> None:
+    file, refused = tmp_path / "events.ndjson", tmp_path / "refused.ndjson"
+    file.write_bytes(event("m-1") + b'\n{"type": "page"}\n\xff\n')
+    arguments = ("--dry-run", "--refused", str(refused), str(file))
+
+    load(tmp_path, *arguments)
+
+    assert [json.loads(line) for line in refused.read_text().splitlines()] == [
+        {"file": str(file), "line": 2, "reason": "type"},
+        {"file": str(file), "line": 3, "reason": "json"},
+    ]
+    assert stat.S_IMODE(refused.stat().st_mode) == 0o600
+
+    refused.chmod(0o644)
+    load(tmp_path, "--refused-with-events", *arguments)
+
+    assert [json.loads(line)["event"] for line in refused.read_text().splitlines()] == ['{"type": "page"}', "\ufffd"]
+    assert stat.S_IMODE(refused.stat().st_mode) == 0o600
+
+
+def test_where_nothing_is_refused_the_file_is_empty(tmp_path: Path) -> None:
+    refused = tmp_path / "refused.ndjson"
+    load(tmp_path, "--dry-run", "--refused", str(refused), "-", stdin=b"{")
+    assert refused.read_bytes() != b""
+
+    load(tmp_path, "--dry-run", "--refused", str(refused), "-", stdin=event())
+
+    assert refused.read_bytes() == b""
+
+
+def test_nothing_else_is_replaced(tmp_path: Path) -> None:
+    other = tmp_path / "events.ndjson"
+    other.write_bytes(event())
+
+    result = load(tmp_path, "--dry-run", "--refused", str(other), "-", stdin=b"{")
+
+    assert result.exit_code == 2
+    assert "exists, and is no list of refused lines" in result.stderr
+    assert other.read_bytes() == event()
+
+
+def test_what_was_written_after_the_place_where_a_file_goes_on_is_taken_out(tmp_path: Path) -> None:
+    """The last line was being written when the load was killed."""
+    path = tmp_path / "refused.ndjson"
+    with RefusedFile(path, with_events=False) as refused:
+        for line in (1, 3, 5):
+            refused.add(refusal("a", line))
+    path.write_bytes(path.read_bytes() + b'{"file": "a", "li')
+
+    with RefusedFile(path, with_events=False) as refused:
+        refused.go_on("a", 4)
+        refused.add(refusal("a", 6))
+        refused.add(refusal("b", 2))
+
+    assert [(told["file"], told["line"]) for told in map(json.loads, path.read_text().splitlines())] == [
+        ("a", 1),
+        ("a", 3),
+        ("a", 6),
+        ("b", 2),
+    ]
+
+
+def test_a_load_that_fails_before_it_refuses_anything_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "refused.ndjson"
+    with RefusedFile(path, with_events=False) as refused:
+        refused.add(refusal("a", 1))
+    before = path.read_bytes()
+
+    with pytest.raises(FileExists), RefusedFile(path, with_events=False):
+        raise FileExists
+
+    assert path.read_bytes() == before
