@@ -109,8 +109,8 @@ class _Loading:
         self._print()
 
     def goes_on(self, path: str, bookmark: Bookmark) -> None:
-        how = "was loaded to its end" if bookmark.ended else f"goes on after line {bookmark.line:,}"
-        click.echo(f"{path}: {how}, by a load that stopped; --restart loads all of it again", err=True)
+        after = f"after line {bookmark.line:,}, where a load of it stopped"
+        click.echo(f"{path}: goes on {after}; --restart loads all of it again", err=True)
         if self._refused_file is not None:
             self._refused_file.go_on(path, bookmark.line)
 

@@ -38,8 +38,6 @@ class Bookmark(msgspec.Struct, kw_only=True, frozen=True):
     """In bytes as they lie there; a part of them may have been read ahead."""
     read_last: str = ""
     """What lies before the position, as a digest."""
-    ended: bool = False
-    """It was read to its end; other files of the same command were not."""
     read: int = 0
     accepted: int = 0
     refused: dict[str, int] = {}
@@ -100,8 +98,8 @@ class Bookmarks(Protocol):
     def put(self, path: str, name: str, value: bytes) -> None:
         """Put one in place of the one of that name."""
 
-    def remove(self, path: str, names: Iterable[str]) -> None:
-        """Remove some."""
+    def remove(self, places: Iterable[tuple[str, str]]) -> None:
+        """Remove those of these paths and names, all at once."""
 
 
 def beginning(file: int) -> str:
@@ -125,4 +123,4 @@ def digest(content: bytes) -> str:
 
 def _read_before(file: int, position: int) -> str:
     start = max(0, position - SAMPLE_BYTES)
-    return digest(os.pread(file, position - start, start))
+    return digest(os.pread(file, position - start, start)) if position else ""

@@ -66,8 +66,8 @@ def load(
     loading = _Loading(intake, form, Report() if report is None else report, progress, on_refused)
     for path, marker in zip(paths, markers, strict=True):
         loading.load(path, marker, stdin)
-    for marker in markers:
-        marker.remove()
+    if resuming is not None:
+        resuming.end(markers)
     return loading.report
 
 
@@ -92,9 +92,6 @@ class _Loading:
 
     def load(self, path: str, marker: Marker, stdin: BinaryIO | None) -> None:
         add(self.report, marker.report)
-        if marker.ended:
-            self._bytes += marker.position
-            return
         marker.begin()
         with opened(path, stdin) as stream:
             source, place = Source(stream), Place()
@@ -106,7 +103,6 @@ class _Loading:
         self._bytes += source.position
         self._lines += place.line - marker.start.line
         self._tell(0, 0)
-        marker.end()
 
     def _load(self, path: str, source: Source, place: Place, marker: Marker) -> None:
         start = marker.start

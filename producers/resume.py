@@ -12,7 +12,7 @@ changes of that one chunk from coming twice.
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,11 @@ from uuid import uuid4
 import msgspec
 
 from producers.bookmark import Bookmark, Bookmarks, beginning, digest
-from producers.intake import CHUNK_EVENTS, Report, Store
+from producers.intake import CHUNK_EVENTS, Piece, Report, Store
 from producers.ndjson import Place
 from producers.source import Source
 from worker.contract import Change, LaneKey
-from worker.errors import StoreError
+from worker.errors import StoreError, StoreFull
 
 OnResumed = Callable[[str, Bookmark], None]
 """Gets a file, and where it goes on."""
@@ -47,9 +47,12 @@ class NamedChunks(Store):
         self._pieces.clear()
 
     def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> int:
-        if chunk_id not in self._names:  # else the same call is repeated
-            self._names[chunk_id] = self._name(lane, changes)
-        return self._store.append(lane, changes, self._names[chunk_id])
+        return self._store.append(lane, changes, self._name(lane, changes, chunk_id))
+
+    def append_each(self, pieces: Sequence[Piece]) -> list[int | StoreFull]:
+        return self._store.append_each(
+            [(lane, changes, self._name(lane, changes, id_)) for lane, changes, id_ in pieces]
+        )
 
     def count_refused(self, reasons: Mapping[str, int]) -> None:
         self._store.count_refused(reasons)
@@ -57,7 +60,12 @@ class NamedChunks(Store):
     def count_left_out(self, destination: str, reasons: Mapping[str, int]) -> None:
         self._store.count_left_out(destination, reasons)
 
-    def _name(self, lane: LaneKey, changes: Sequence[Change]) -> str:
+    def _name(self, lane: LaneKey, changes: Sequence[Change], given: str) -> str:
+        if given not in self._names:  # else the same call is repeated
+            self._names[given] = self._new_name(lane, changes)
+        return self._names[given]
+
+    def _new_name(self, lane: LaneKey, changes: Sequence[Change]) -> str:
         """What is in it counts: under another configuration the same place leads to other changes.
 
         Times do not: where source events have none, they are those of the receipt.
@@ -73,9 +81,9 @@ class Marker:
 
     resumes = False
     every = CHUNK_EVENTS
-    ended = False
     start = Place()
-    position = 0
+    kept_at: Sequence[tuple[str, str]] = ()
+    """The path and the name of its bookmark."""
 
     @property
     def report(self) -> Report:
@@ -91,12 +99,6 @@ class Marker:
     def move(self, source: Source, place: Place, part: Report, *, cut_off: bool = False) -> None:
         """The store has everything before the place; `part` is what came of it since the last time."""
 
-    def end(self) -> None:
-        """The file was read to its end."""
-
-    def remove(self) -> None:
-        """All files of the command were."""
-
 
 class FileMarker(Marker):
     """Marks a regular file with a bookmark."""
@@ -106,11 +108,8 @@ class FileMarker(Marker):
     def __init__(self, resuming: "Resuming", path: str, name: str, bookmark: Bookmark) -> None:
         self.every = resuming.every
         self.start = bookmark.place
-        self.ended = bookmark.ended
-        self.position = bookmark.position
+        self.kept_at = [(path, name)]
         self._resuming = resuming
-        self._path = path
-        self._name = name
         self._bookmark = bookmark
 
     @property
@@ -130,15 +129,9 @@ class FileMarker(Marker):
         with suppress(StoreError):
             self._put()
 
-    def end(self) -> None:
-        self._bookmark = msgspec.structs.replace(self._bookmark, ended=True)
-        self._put()
-
-    def remove(self) -> None:
-        self._resuming.bookmarks.remove(self._path, [self._name])
-
     def _put(self) -> None:
-        self._resuming.bookmarks.put(self._path, self._name, msgspec.json.encode(self._bookmark))
+        for path, name in self.kept_at:
+            self._resuming.bookmarks.put(path, name, msgspec.json.encode(self._bookmark))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +168,15 @@ class Resuming:
             self.on_resumed(path, left[name])
         return FileMarker(self, resolved, name, left[name])
 
+    def end(self, markers: Iterable[Marker]) -> None:
+        """All files of a command were loaded. Their bookmarks go at once, else some would be loaded again."""
+        self.bookmarks.remove([place for marker in markers for place in marker.kept_at])
+
     def _left(self, path: str, name: str) -> dict[str, Bookmark]:
         """What earlier loads left of files that could be this one."""
         found = {key: msgspec.json.decode(each, type=Bookmark) for key, each in self.bookmarks.of(path).items()}
         own = {key: each for key, each in found.items() if key == name or each.host == self.host}
         if not self.restart:
             return own
-        self.bookmarks.remove(path, own)
+        self.bookmarks.remove([(path, name) for name in own])
         return {}

@@ -99,6 +99,7 @@ def go_to(source: Source, stream: io.BufferedReader, offset: int, so_far: int) -
     Compressed data is read up to there. Raises `DamagedData`, also where there is not so much.
     """
     if stream.raw is source:
+        stream.detach()  # else it would close the source with itself
         source.go_to(offset)
         return io.BufferedReader(source, BUFFER_BYTES)
     while so_far < offset:

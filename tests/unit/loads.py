@@ -52,9 +52,9 @@ class Memory(Store, Bookmarks):
         self._write()
         self.bookmarks[path][name] = value
 
-    def remove(self, path: str, names: Iterable[str]) -> None:
+    def remove(self, places: Iterable[tuple[str, str]]) -> None:
         self._write()
-        for name in names:
+        for path, name in places:
             self.bookmarks[path].pop(name, None)
 
     @property
@@ -80,14 +80,14 @@ class Memory(Store, Bookmarks):
             self.writes_left -= 1
 
 
-def intake(store: Store | None = None, **keys: Any) -> Intake:
-    return Intake(Router([CRITEO]), store or Memory(), lambda: 1_000, **keys)
+def intake(store: Store | None = None, destination: CriteoSettings = CRITEO) -> Intake:
+    return Intake(Router([destination]), store or Memory(), lambda: 1_000)
 
 
-def resumed(store: Memory, **keys: Any) -> tuple[Intake, Resuming]:
+def resumed(store: Memory, destination: CriteoSettings = CRITEO, **keys: Any) -> tuple[Intake, Resuming]:
     """An intake, and what it takes to resume its loads; a bookmark after every three source events."""
     chunks = NamedChunks(store)
-    return intake(chunks), Resuming(store, chunks, **{"every": 3, **keys})
+    return intake(chunks, destination), Resuming(store, chunks, every=3, **keys)
 
 
 def event(message_id: str = "", who: str = "jane", audience: str = "vip") -> bytes:
@@ -96,6 +96,6 @@ def event(message_id: str = "", who: str = "jane", audience: str = "vip") -> byt
         "event": "Audience Entered",
         "messageId": message_id,
         "timestamp": "2026-01-01T00:00:00Z",
-        "properties": {"audience_key": audience, "email": f"{who}@example.com"},
+        "properties": {"audience_key": audience, "email": f"{who}@example.com", "other": f"other-{who}@example.com"},
     }
     return json.dumps(whole).encode()

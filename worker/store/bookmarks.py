@@ -34,10 +34,12 @@ class Bookmarks:
             self._client.hset(keys.bookmarks(path), name, value)
             self._client.expire(keys.bookmarks(path), KEPT)
 
-    def remove(self, path: str, names: Iterable[str]) -> None:
-        with translated():
-            for name in names:
-                self._client.hdel(keys.bookmarks(path), name)
+    def remove(self, places: Iterable[tuple[str, str]]) -> None:
+        """Those of these paths and names, all at once."""
+        with translated(), self._client.pipeline(transaction=True) as pipe:
+            for path, name in places:
+                pipe.hdel(keys.bookmarks(path), name)
+            pipe.execute()
 
     def close(self) -> None:
         self._client.close()

@@ -29,7 +29,7 @@ TABLE: Final = (
     Key("relay:destinations", "set", "never", "names of the destinations that ever had a change"),
     Key("relay:refused", "hash", "never", "source events that routing did not accept: reason → count"),
     Key(
-        "relay:bookmarks:*",
+        "relay:{bookmarks:}*",
         "hash",
         "30 days",
         "where loads of a file stopped: digest of its beginning → how far, as JSON",
@@ -80,7 +80,7 @@ TABLE: Final = (
 
 
 def bookmarks(path: str) -> str:
-    return f"{PREFIX}bookmarks:{blake2b(path.encode(errors='surrogateescape'), digest_size=16).hexdigest()}"
+    return f"{PREFIX}{{bookmarks:}}{blake2b(path.encode(errors='surrogateescape'), digest_size=16).hexdigest()}"
 
 
 def destination_root(name: str) -> str:

@@ -1,0 +1,371 @@
+"""Loads that are stopped: the next one goes on there, and nothing is lost or comes twice."""
+
+import gzip
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from producers.bookmark import Bookmark, ChangedFile
+from producers.columns import Columns
+from producers.files import RefusedLine, UnreadableFile, load
+from producers.form import Form
+from producers.intake import Report
+from tests.unit.loads import CRITEO, Killed, Memory, event, resumed
+from worker.errors import StoreFull, StoreUnavailable
+
+COMPRESS: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".zst": zstandard.compress,
+}
+
+
+def run(store: Memory, *paths: Path | str, writes: int | None = None, **keys: Any) -> Report:
+    """Load files, until so many writes were made."""
+    how = ("restart", "host", "on_resumed", "destination")
+    intake, resuming = resumed(store, **{key: keys.pop(key) for key in how if key in keys})
+    store.writes_left = writes
+    try:
+        return load([str(path) for path in paths], intake, resuming=resuming, **keys)
+    finally:
+        store.writes_left = None
+
+
+def lines(*who: str) -> bytes:
+    return b"".join(event(who=each) + b"\n" for each in who)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Ten source events without message ids, in chunks of three; every write of a load of it may be its last."""
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(lines(*"abcdefghij"))
+    return path
+
+
+WRITES: Final = 1 + 4 * 2 + 1
+"""Of a load of that file: a bookmark, four chunks with theirs, and the removal."""
+
+
+def people(store: Memory) -> str:
+    return "".join(email[0] for email in store.emails)
+
+
+# ── Going on ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("writes", range(WRITES))
+def test_wherever_a_load_is_killed_the_next_one_makes_it_whole(file: Path, writes: int) -> None:
+    store = Memory()
+    with pytest.raises(Killed):
+        run(store, file, writes=writes)
+
+    report = run(store, file)
+
+    assert people(store) == "abcdefghij"
+    assert report.as_dict() == {"read": 10, "accepted": 10, "refused": {}, "changes": {"criteo": 10}}
+    assert store.kept_bookmarks == 0
+
+
+def test_that_many_writes_are_all(file: Path) -> None:
+    run(store := Memory(), file, writes=WRITES)
+
+    assert people(store) == "abcdefghij"
+
+
+def test_what_was_loaded_is_not_read_again(file: Path) -> None:
+    store = Memory()
+    with pytest.raises(Killed):
+        run(store, file, writes=5)
+    told: list[tuple[str, int]] = []
+    progress: list[tuple[int, int]] = []
+
+    run(
+        store,
+        file,
+        on_resumed=lambda path, bookmark: told.append((path, bookmark.line)),
+        progress=lambda *so_far: progress.append(so_far),
+    )
+
+    assert told == [(str(file), 6)]
+    assert progress[-1] == (file.stat().st_size, 4)
+
+
+def test_a_load_that_was_not_stopped_leaves_nothing(file: Path) -> None:
+    store = Memory()
+
+    run(store, file)
+    run(store, file)
+
+    assert people(store) == "abcdefghij" * 2
+    assert store.kept_bookmarks == 0
+
+
+def test_the_store_may_be_away_for_a_bookmark(file: Path) -> None:
+    class Flickering(Memory):
+        puts = 0
+
+        def put(self, path: str, name: str, value: bytes) -> None:
+            self.puts += 1
+            if self.puts == 3:
+                raise StoreUnavailable
+            super().put(path, name, value)
+
+    run(store := Flickering(), file)
+
+    assert people(store) == "abcdefghij"
+    assert store.puts == 5
+
+
+def test_a_store_that_is_full_stops_a_load_until_it_is_not(file: Path) -> None:
+    class Full(Memory):
+        room = 5
+
+        def append(self, *parts: Any) -> int:
+            if len(self.changes) >= self.room:
+                raise StoreFull
+            return super().append(*parts)
+
+    store, report = Full(), Report()
+    with pytest.raises(StoreFull):
+        run(store, file, report=report)
+    store.room = 100
+
+    assert report.read == 6
+    assert run(store, file).read == 10
+    assert people(store) == "abcdefghij"
+
+
+# ── Several files ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("writes", range(2 * 5 + 1))
+def test_of_several_files_those_that_were_loaded_are_left_out(tmp_path: Path, writes: int) -> None:
+    store = Memory()
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_bytes(lines(*"abcd"))
+    two.write_bytes(lines(*"efghij"))
+    with suppress(Killed):
+        run(store, one, two, writes=writes)
+    progress: list[tuple[int, int]] = []
+
+    report = run(store, one, two, progress=lambda *so_far: progress.append(so_far))
+
+    assert people(store) == "abcdefghij"
+    assert report.read == 10
+    assert progress[-1][0] == one.stat().st_size + two.stat().st_size
+    assert store.kept_bookmarks == 0
+
+
+def test_a_file_that_was_named_twice_is_loaded_twice(file: Path) -> None:
+    run(store := Memory(), file, file)
+
+    assert people(store) == "abcdefghij" * 2
+
+
+def test_files_that_begin_alike_are_different_files(tmp_path: Path) -> None:
+    store = Memory()
+    day, week = tmp_path / "day", tmp_path / "week"
+    day.write_bytes(lines(*"abcd"))
+    week.write_bytes(lines(*"abcdefg"))
+
+    run(store, day, week)
+
+    assert people(store) == "abcdabcdefg"
+
+
+# ── What has changed ─────────────────────────────────────────────────────────────────────────────
+
+
+def stopped(path: Path, **keys: Any) -> Memory:
+    """A store after a load that was stopped behind the sixth line."""
+    store = Memory()
+    with pytest.raises(Killed):
+        run(store, path, writes=5, **keys)
+    return store
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content + lines("k"),
+        lambda content: content[:-1],
+        lambda content: content[:100],
+        lambda content: content.replace(b"a@", b"z@"),
+        lambda _: b"",
+    ],
+    ids=["grown", "cut", "cut far", "another beginning", "empty"],
+)
+def test_a_file_that_has_changed_is_told_and_not_loaded(file: Path, change: Callable[[bytes], bytes]) -> None:
+    store = stopped(file)
+    file.write_bytes(change(file.read_bytes()))
+
+    with pytest.raises(ChangedFile, match=r"events\.ndjson: it has changed since .* after line 6; --restart"):
+        run(store, file)
+
+    assert people(store) == "abcdef"
+    assert store.kept_bookmarks == 1
+
+
+def test_what_was_read_last_counts_and_not_only_the_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "long"
+    path.write_bytes(lines(*("abcdefghij" * 300)))
+    store = Memory()
+    with pytest.raises(Killed):
+        run(store, path, writes=1_001)
+    ((bookmark,),) = (bookmarks.values() for bookmarks in store.bookmarks.values())
+    position = json.loads(bookmark)["position"]
+    with path.open("r+b") as content:
+        content.seek(position - 1)
+        content.write(b"\n")
+
+    with pytest.raises(ChangedFile):
+        run(store, path)
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_restart_loads_all_that_is_there(file: Path, *, changed: bool) -> None:
+    store = stopped(file)
+    if changed:
+        file.write_bytes(lines(*"xyz"))
+
+    report = run(store, file, restart=True)
+
+    assert people(store) == "abcdef" + ("xyz" if changed else "abcdefghij")
+    assert report.read == (3 if changed else 10)
+    assert store.kept_bookmarks == 0
+
+
+def test_a_file_of_that_path_on_another_host_is_another_one(file: Path) -> None:
+    store = stopped(file, host="one")
+    content = file.read_bytes()
+    file.write_bytes(lines(*"xyz"))
+
+    run(store, file, host="two")
+    file.write_bytes(content)
+    run(store, file, host="three")
+
+    assert people(store) == "abcdef" + "xyz" + "ghij"
+    assert store.kept_bookmarks == 0
+
+
+def test_another_form_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("email,x\n" + "".join(f"{who}@example.com,1\n" for who in "abcdefghij"))
+    form = Form(columns=Columns({"x": ""}, {"audience": "vip", "entered": "1"}))
+    other = Form(columns=Columns({"x": "traits.x"}, {"audience": "vip", "entered": "1"}))
+    store = Memory()
+    with pytest.raises(Killed):
+        run(store, path, writes=5, form=form)
+
+    with pytest.raises(ChangedFile, match=r"after line 7 was begun with another .* --restart"):
+        run(store, path, form=other)
+
+    run(store, path, form=form)
+    assert people(store) == "abcdefghij"
+
+
+def test_other_changes_of_the_chunk_in_doubt_are_not_taken_for_those_that_are_there(file: Path) -> None:
+    """Another configuration finds other people in the same lines: better some twice than some not at all."""
+    store = Memory()
+    with pytest.raises(Killed):
+        run(store, file, writes=2)  # the first chunk is appended, and has no bookmark
+    elsewhere = CRITEO.model_copy(update={"identifier_paths": ("properties.other",)})
+
+    run(store, file, destination=elsewhere)
+
+    assert store.emails == [
+        *(f"{who}@example.com" for who in "abc"),
+        *(f"other-{who}@example.com" for who in "abcdefghij"),
+    ]
+
+
+# ── Archives that were cut off ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_an_archive_that_was_cut_off_goes_on_when_it_is_whole(tmp_path: Path, ending: str) -> None:
+    store = Memory()
+    path = tmp_path / f"events.ndjson{ending}"
+    who = [f"{number:05}{os.urandom(4).hex()}" for number in range(20_000)]
+    whole = COMPRESS[ending](lines(*who))
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UnreadableFile, match="ends in the middle"):
+        run(store, path)
+    loaded = len(store.changes)
+    with pytest.raises(UnreadableFile, match="ends in the middle"):
+        run(store, path)
+    assert len(store.changes) == loaded > 100
+
+    path.write_bytes(whole)
+    report = run(store, path)
+
+    assert store.emails == [f"{each}@example.com" for each in who]
+    assert report.read == 20_000
+    assert store.kept_bookmarks == 0
+
+
+# ── Anything, stopped anywhere ───────────────────────────────────────────────────────────────────
+
+LINES = st.lists(st.sampled_from(["event", "with id", "refused", "blank", "delete"]), max_size=20)
+
+
+def ndjson(kinds: list[str]) -> bytes:
+    contents: dict[str, Callable[[int], bytes]] = {
+        "event": lambda number: event(who=f"p{number}", audience=f"a{number % 3}"),
+        "with id": lambda number: event(f"m{number}", who=f"p{number}"),
+        "refused": lambda _: b'{"type": "page"}',
+        "blank": lambda _: b" ",
+        "delete": lambda number: json.dumps({"type": "delete", "traits": {"email": f"p{number}@example.com"}}).encode(),
+    }
+    return b"\n".join(contents[kind](number) for number, kind in enumerate(kinds))
+
+
+def table(kinds: list[str]) -> bytes:
+    rows = [
+        {"refused": '"x', "blank": ""}.get(kind, f'"p\n{number}"@,vip' if kind == "delete" else f"p{number}@a.de,vip")
+        for number, kind in enumerate(kinds)
+    ]
+    return "\n".join(["email,audience", *rows]).encode()
+
+
+@given(LINES, st.sampled_from(sorted(COMPRESS)), st.sampled_from(["ndjson", "csv"]), st.lists(st.integers(0, 12)))
+def test_however_often_a_load_is_killed_it_ends_as_one_that_was_not(
+    tmp_path_factory: pytest.TempPathFactory, kinds: list[str], ending: str, format_: str, kills: list[int]
+) -> None:
+    path = tmp_path_factory.mktemp("load") / f"events.{format_}{ending}"
+    path.write_bytes(COMPRESS[ending](ndjson(kinds) if format_ == "ndjson" else table(kinds)))
+    form = Form(columns=Columns({}, {"entered": "1"} if format_ == "csv" else {}))
+    whole, store = Memory(), Memory()
+    told: list[RefusedLine] = []
+    undisturbed = run(whole, path, form=form, on_refused=told.append)
+
+    told_then: list[RefusedLine] = []
+    after: list[Bookmark] = []
+    report = Report()
+    for writes in [*kills, None]:
+        told_then.clear()
+        after.clear()
+        with suppress(Killed):
+            report = run(
+                store,
+                path,
+                form=form,
+                writes=writes,
+                on_refused=told_then.append,
+                on_resumed=lambda _, bookmark: after.append(bookmark),
+            )
+            break
+
+    assert store.lanes == whole.lanes
+    assert report.as_dict() == undisturbed.as_dict()
+    assert report.duplicates == undisturbed.duplicates
+    assert told_then == [each for each in told if not after or each.line > after[0].line]
