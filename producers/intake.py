@@ -48,7 +48,7 @@ class Store(Protocol):
         """
 
     def append_each(self, pieces: Sequence[Piece]) -> list[int | StoreFull]:
-        """Append to several lanes as `append` does, each once; `StoreFull` is the answer where a destination is full."""
+        """Append to several lanes as `append` does, each once. The answer is `StoreFull` where a lane has no room."""
         return [_or_full(self, piece) for piece in pieces]
 
     def count_refused(self, reasons: Mapping[str, int]) -> None:

@@ -49,8 +49,17 @@ class CelerySettings(Frozen):
 class GatewaySettings(Frozen):
     host: Text = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    workers: Annotated[int, Field(ge=1)] = 1
+    """How many processes take requests."""
     write_keys: tuple[Secret, ...] = ()
+    """Who knows one of them may send source events; without any, the HTTP API refuses everything."""
     webhook_secret: Secret | None = None
+    """Signs what comes to the webhook; without it, the webhook refuses everything."""
+    max_event_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024
+    max_batch_bytes: Annotated[int, Field(ge=1024)] = 500 * 1024
+    """Both of the body as it is when it is no longer compressed."""
+    body_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """How long a body may take to come."""
 
 
 class Settings(Frozen):

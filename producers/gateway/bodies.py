@@ -1,0 +1,115 @@
+"""What a request brings, read within bounds: so many bytes, also when inflated, within so many seconds.
+
+A body that is too large is read on for a while and thrown away: a client that is answered while it still sends may
+see a broken connection in place of the answer, and would send all again.
+"""
+
+import asyncio
+import zlib
+from typing import Final, NamedTuple, Self
+
+from starlette.requests import Request
+
+from producers.gateway.answers import Declined, Later
+
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""Of all bodies together that a process holds at one time."""
+THROWN_AWAY: Final = 16
+"""What is longer than so many times the limit is not read to its end."""
+
+_CUT: Final = {"connection": "close"}
+_GZIP: Final = ("gzip", "x-gzip")
+_GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
+
+
+class Body(NamedTuple):
+    """As it came, and with its compression undone."""
+
+    raw: bytes
+    content: bytes
+
+
+class Room:
+    """How many bytes of bodies may yet be held."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self.left = most_bytes
+
+    def take(self, size: int) -> None:
+        """Raises `Later` when there is no room."""
+        if size > self.left:
+            raise Later("overloaded", "too many requests at once; send this one again")
+        self.left -= size
+
+
+class Reading:
+    """Reads the body of one request; what is read takes room until the end of the `with` block."""
+
+    def __init__(self, request: Request, room: Room, seconds: float) -> None:
+        self._request = request
+        self._room = room
+        self._seconds = seconds
+        self._held = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._room.left += self._held
+        self._held = 0
+
+    async def body(self, limit: int) -> Body:
+        """Of at most `limit` bytes. Raises `Declined`, or starlette's `ClientDisconnect`."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                raw = await self._received(limit)
+        except TimeoutError:
+            raise Declined(408, "too_slow", f"the body did not come within {self._seconds:g} s", _CUT) from None
+        encoding = self._request.headers.get("content-encoding", "identity").strip().lower()
+        if encoding in _GZIP:
+            content = inflated(raw, limit)
+            self._hold(len(content))
+            return Body(raw, content)
+        if encoding not in {"identity", ""}:
+            raise Declined(415, "encoding", "only gzip is understood", {"accept-encoding": "gzip"})
+        return Body(raw, raw)
+
+    async def _received(self, limit: int) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in self._request.stream():
+            size += len(piece)
+            if size <= limit and piece:
+                self._hold(len(piece))
+                pieces.append(piece)
+            elif size > limit * THROWN_AWAY:
+                raise too_large(limit, cut=True)
+        if size > limit:
+            raise too_large(limit)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _hold(self, size: int) -> None:
+        self._room.take(size)
+        self._held += size
+
+
+def inflated(body: bytes, limit: int) -> bytes:
+    """The content of one gzip member of which not more than `limit` bytes are ever inflated. Raises `Declined`."""
+    member = zlib.decompressobj(_GZIP_FORMAT)
+    try:
+        content = member.decompress(body, limit + 1)
+    except zlib.error:
+        raise _not_gzip() from None
+    if len(content) > limit:
+        raise too_large(limit)
+    if not member.eof or member.unused_data:
+        raise _not_gzip()
+    return content
+
+
+def too_large(limit: int, *, cut: bool = False) -> Declined:
+    return Declined(413, "too_large", f"a body of more than {limit} bytes", _CUT if cut else None)
+
+
+def _not_gzip() -> Declined:
+    return Declined(400, "gzip", "the body is not gzip, as Content-Encoding says")

@@ -1,0 +1,541 @@
+"""The gateway on a real Redis: what it answers is what the lanes hold."""
+
+import base64
+import gzip
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+
+from producers.gateway.app import Gateway
+from producers.gateway.envelopes import MOST_EVENTS
+from producers.intake import Intake, Piece
+from producers.intake import Store as Waiting
+from producers.routing import Router
+from tests.asgi import Client
+from tests.conftest import Clock
+from worker.contract import Change, LaneKey
+from worker.destinations.base import DestinationSettings
+from worker.destinations.criteo import CriteoSettings
+from worker.destinations.taboola import TaboolaSettings
+from worker.errors import StoreFull, StoreUnavailable
+from worker.settings import GatewaySettings
+from worker.store.connection import connect
+from worker.store.lanes import Bounds
+from worker.store.store import Store
+
+KEY, SECRET = "write-key", "webhook-secret"
+CRITEO = CriteoSettings(
+    name="criteo", kind="criteo", advertiser_id="4711", client_id="c", client_secret=SecretStr("s"), audiences=("vip*",)
+)
+TABOOLA = TaboolaSettings(
+    name="taboola", kind="taboola", account_id="acme", client_id="c", client_secret=SecretStr("s")
+)
+SETTINGS = GatewaySettings(write_keys=(SecretStr("other"), SecretStr(KEY)), webhook_secret=SecretStr(SECRET))
+
+Json = dict[str, Any]
+
+
+def basic(key: str, password: str = "") -> dict[str, str]:
+    return {"authorization": f"Basic {base64.b64encode(f'{key}:{password}'.encode()).decode()}"}
+
+
+def signature(body: bytes, secret: str = SECRET) -> dict[str, str]:
+    return {"x-signature": hmac.new(secret.encode(), body, hashlib.sha1).hexdigest()}
+
+
+def gateway(
+    store: Store,
+    clock: Clock,
+    settings: GatewaySettings = SETTINGS,
+    *,
+    way_in: Waiting | None = None,
+    seconds: float = 5.0,
+    headers: dict[str, str] | None = None,
+    destinations: Sequence[DestinationSettings] = (CRITEO, TABOOLA),
+) -> Client:
+    """`way_in` takes the place of the store where changes go."""
+    router = Router(destinations)
+    intake = Intake(router, way_in or store, clock, waits=(0.01,), max_event_bytes=settings.max_event_bytes)
+    application = Gateway(settings, intake, store, clock, store_seconds=seconds).application()
+    return Client(application, basic(KEY) if headers is None else headers)
+
+
+@pytest.fixture
+def client(store: Store, clock: Clock) -> Iterator[Client]:
+    with gateway(store, clock) as client:
+        yield client
+
+
+def event(number: int = 0, audience: str = "vip", **parts: Any) -> Json:
+    return {
+        "type": "track",
+        "event": "Audience Entered",
+        "messageId": f"m-{number}",
+        "properties": {"audience_key": audience, "email": f"jane{number}@example.com"},
+        **parts,
+    }
+
+
+def batch(*events: object, **parts: Any) -> Json:
+    return {"batch": events, "sentAt": "2026-11-21T10:00:00.000Z", **parts}
+
+
+def waiting(store: Store, destination: str, audience: str = "vip") -> int:
+    """How many changes wait in a lane."""
+    lanes = store.lanes(destination).status(100).lanes
+    return sum(each.waiting for each in lanes if each.lane == LaneKey(destination, audience))
+
+
+# ── What is taken ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_event_that_is_answered_with_200_is_in_its_lanes(client: Client, store: Store) -> None:
+    answer = client.post("/v1/track", json=event())
+
+    assert (answer.status_code, answer.json()) == (200, {"success": True})
+    assert waiting(store, "criteo") == waiting(store, "taboola") == 1
+
+
+def test_the_address_says_the_type_of_an_event_that_comes_alone(client: Client, store: Store) -> None:
+    entered = event()
+    del entered["type"]
+    identified = {"type": "track", "traits": {"vip": True, "email": "jane@example.com"}, **persona("vip")}
+
+    assert client.post("/v1/track", json=entered).status_code == 200
+    assert client.post("/v1/identify", json=identified).status_code == 200
+    assert waiting(store, "criteo") == 2
+
+
+@pytest.mark.parametrize("path", ["/v1/batch", "/v1/import"])
+def test_of_a_batch_bad_events_are_told_by_index_and_the_good_ones_are_taken(
+    client: Client, store: Store, path: str
+) -> None:
+    bad_time = event(3, timestamp="yesterday")
+
+    answer = client.post(path, json=batch(event(0), 7, event(2), bad_time, event(4, properties={})))
+
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "success": True,
+        "refused": [
+            {"index": 1, "reason": "json"},
+            {"index": 3, "reason": "timestamp"},
+            {"index": 4, "reason": "audience"},
+        ],
+    }
+    assert waiting(store, "criteo") == 2
+    assert store.refused() == {"json": 1, "timestamp": 1, "audience": 1}
+
+
+def test_an_event_that_comes_alone_and_is_refused_is_answered_with_400(client: Client, store: Store) -> None:
+    answer = client.post("/v1/track", json=event(timestamp="yesterday"))
+
+    assert answer.status_code == 400
+    assert (answer.json()["code"], answer.json()["refused"]) == ("refused", [{"index": 0, "reason": "timestamp"}])
+    assert store.refused() == {"timestamp": 1}
+
+
+def test_one_half_of_a_surrogate_pair_takes_no_other_event_with_it(client: Client, store: Store) -> None:
+    body = b'{"batch": [%s, {"type": "track", "event": "\\ud83d"}]}' % json.dumps(event()).encode()
+
+    answer = client.post("/v1/batch", content=body)
+
+    assert answer.json() == {"success": True, "refused": [{"index": 1, "reason": "json"}]}
+    assert waiting(store, "criteo") == 1
+
+
+@pytest.mark.parametrize("event_type", ["page", "screen", "group", "alias"])
+def test_what_is_about_no_audience_is_taken_counted_and_ignored(client: Client, store: Store, event_type: str) -> None:
+    alone = client.post(f"/v1/{event_type}", json={"userId": "u", "type": "track"})
+    among = client.post("/v1/batch", json=batch({"type": event_type}, event(), {"type": event_type, "traits": 3}))
+
+    assert (alone.status_code, alone.json()) == (200, {"success": True, "ignored": 1})
+    assert (among.status_code, among.json()) == (200, {"success": True, "ignored": 2})
+    assert waiting(store, "criteo") == 1
+    assert store.refused() == {}
+    assert f'relay_gateway_events_total{{outcome="ignored",reason="{event_type}"}} 3.0' in client.get("/metrics").text
+
+
+def test_who_is_to_be_forgotten_waits_to_be(client: Client, store: Store) -> None:
+    forget = {"type": "delete", "userId": "u", "traits": {"email": "jane@example.com"}}
+
+    assert client.post("/v1/delete", json=forget).status_code == 200
+    assert client.post("/v1/batch", json=batch(forget)).json() == {"success": True}
+    lanes = {each.lane: each.waiting for each in store.lanes("criteo").status(10).lanes}
+    assert lanes == {LaneKey.erasures("criteo"): 2}
+
+
+def test_what_one_destination_cannot_use_is_counted_as_when_it_is_loaded(client: Client, store: Store) -> None:
+    device_alone = event(properties={"audience_key": "vip", "ios_id": "d-1"})
+
+    assert client.post("/v1/track", json=device_alone).json() == {"success": True}
+    assert store.lanes("criteo").status(10).left_out == {"identifier": 1}
+    assert (waiting(store, "criteo"), waiting(store, "taboola")) == (0, 1)
+
+
+def test_an_empty_batch_is_taken(client: Client) -> None:
+    assert client.post("/v1/batch", json=batch()).json() == {"success": True}
+
+
+def test_a_compressed_batch_is_taken(client: Client, store: Store) -> None:
+    body = gzip.compress(json.dumps(batch(event())).encode())
+
+    answer = client.post("/v1/batch", content=body, headers={"content-encoding": "gzip"})
+
+    assert (answer.status_code, waiting(store, "criteo")) == (200, 1)
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/json; charset=utf-8", ""])
+def test_json_is_taken_whatever_it_is_called(client: Client, content_type: str) -> None:
+    answer = client.post("/v1/track", content=json.dumps(event()), headers={"content-type": content_type})
+
+    assert answer.status_code == 200
+
+
+def test_requests_that_come_at_once_are_each_answered_for_themselves(client: Client, store: Store) -> None:
+    bodies = [event(number, timestamp="yesterday") if number % 3 == 0 else event(number) for number in range(60)]
+
+    answers = client.post_at_once("/v1/track", bodies)
+
+    assert [answer.status_code for answer in answers] == [400 if number % 3 == 0 else 200 for number in range(60)]
+    assert waiting(store, "criteo") == 40
+    assert store.refused() == {"timestamp": 20}
+
+
+# ── Who may send ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("path", ["/v1/track", "/v1/batch"])
+def test_the_write_key_may_be_in_the_body(store: Store, clock: Clock, path: str) -> None:
+    body = event() if path == "/v1/track" else batch(event())
+    with gateway(store, clock, headers={}) as client:
+        known = client.post(path, json={**body, "writeKey": KEY})
+        unknown = client.post(path, json={**body, "writeKey": KEY + "x"})
+        none = client.post(path, json=body)
+        odd = client.post(path, json={**body, "writeKey": 7})
+
+    assert [each.status_code for each in (known, unknown, none, odd)] == [200, 401, 401, 401]
+    assert waiting(store, "criteo") == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        basic("unknown"),
+        basic(""),
+        basic(KEY[:-1]),
+        {"authorization": "Basic %%%"},
+        {"authorization": "Basic"},
+        {"authorization": "Basic gICA"},  # not UTF-8
+        {"authorization": f"Bearer {KEY}"},
+        {"authorization": ""},
+    ],
+)
+def test_an_authorization_that_names_no_key_is_refused_whatever_the_body_says(
+    store: Store, clock: Clock, headers: dict[str, str]
+) -> None:
+    with gateway(store, clock, headers=headers) as client:
+        answer = client.post("/v1/track", json={**event(), "writeKey": KEY})
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+    assert answer.headers["www-authenticate"].startswith("Basic ")
+    assert waiting(store, "criteo") == 0
+
+
+def test_a_key_of_several_is_enough_and_its_password_is_not_looked_at(store: Store, clock: Clock) -> None:
+    with gateway(store, clock, headers=basic("other", "anything:at all")) as client:
+        assert client.post("/v1/track", json=event()).status_code == 200
+
+
+def test_without_keys_or_a_secret_everything_is_refused_with_what_to_configure(store: Store, clock: Clock) -> None:
+    with gateway(store, clock, GatewaySettings()) as client:
+        api = client.post("/v1/batch", json=batch(event()))
+        webhook = client.post("/webhooks/segment", content=b"{}", headers=signature(b"{}", ""))
+
+    assert (api.status_code, webhook.status_code) == (403, 403)
+    assert "write_keys" in api.json()["message"]
+    assert "webhook_secret" in webhook.json()["message"]
+
+
+def test_a_signed_event_or_list_of_them_is_taken(store: Store, clock: Clock) -> None:
+    one = json.dumps(event(1), indent=2).encode()
+    several = b" " + json.dumps([event(2), event(3, timestamp="yesterday")]).encode()
+    with gateway(store, clock, headers={}) as client:
+        first = client.post("/webhooks/segment", content=one, headers=signature(one))
+        second = client.post("/webhooks/segment", content=several, headers=signature(several))
+
+    assert (first.status_code, first.json()) == (200, {"success": True})
+    assert second.json() == {"success": True, "refused": [{"index": 1, "reason": "timestamp"}]}
+    assert waiting(store, "criteo") == 2
+
+
+def test_a_refused_event_gets_a_200_from_the_webhook_which_would_else_get_it_again(client: Client) -> None:
+    body = json.dumps(event(timestamp="yesterday")).encode()
+
+    answer = client.post("/webhooks/segment", content=body, headers=signature(body))
+
+    assert (answer.status_code, answer.json()["refused"]) == (200, [{"index": 0, "reason": "timestamp"}])
+
+
+def test_a_compressed_webhook_is_signed_as_it_is_sent(client: Client, store: Store) -> None:
+    plain = json.dumps(event()).encode()
+    sent = gzip.compress(plain)
+
+    right = client.post("/webhooks/segment", content=sent, headers={**signature(sent), "content-encoding": "gzip"})
+    wrong = client.post("/webhooks/segment", content=sent, headers={**signature(plain), "content-encoding": "gzip"})
+
+    assert (right.status_code, wrong.status_code) == (200, 401)
+    assert waiting(store, "criteo") == 1
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-signature": ""}, {"x-signature": "\xe9"}, signature(b"other")])
+def test_what_is_not_signed_is_refused(client: Client, store: Store, headers: dict[str, str]) -> None:
+    encoded = {name: value.encode("latin-1") for name, value in headers.items()}
+
+    answer = client.post("/webhooks/segment", content=json.dumps(event()).encode(), headers=encoded)
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+    assert waiting(store, "criteo") == 0
+
+
+# ── Bounds ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_event_that_is_too_large_is_refused_and_those_beside_it_are_taken(client: Client, store: Store) -> None:
+    large = event(1, padding="x" * 33_000)
+
+    alone = client.post("/v1/track", json=large)
+    among = client.post("/v1/batch", json=batch(event(0), large))
+
+    assert (alone.status_code, alone.json()["code"]) == (413, "too_large")
+    assert among.json() == {"success": True, "refused": [{"index": 1, "reason": "too_large"}]}
+    assert waiting(store, "criteo") == 1
+
+
+def test_a_batch_may_have_only_so_many_bytes(client: Client, store: Store) -> None:
+    answer = client.post("/v1/batch", json=batch(*([event(0, padding="x" * 30_000)] * 18)))
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert waiting(store, "criteo") == 0
+
+
+@pytest.mark.parametrize("path", ["/v1/batch", "/webhooks/segment"])
+def test_a_request_may_have_only_so_many_events(client: Client, path: str) -> None:
+    events: list[Json] = [{}] * (MOST_EVENTS + 1)
+    body = json.dumps(batch(*events) if path == "/v1/batch" else events).encode()
+
+    answer = client.post(path, content=body, headers=signature(body))
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_many")
+
+
+def test_limits_are_as_configured(store: Store, clock: Clock) -> None:
+    small = SETTINGS.model_copy(update={"max_event_bytes": 1024, "max_batch_bytes": 2048})
+    with gateway(store, clock, small) as client:
+        event_answer = client.post("/v1/track", json=event(padding="x" * 1024))
+        batch_answer = client.post("/v1/batch", json=batch(event(padding="x" * 2048)))
+
+    assert (event_answer.status_code, batch_answer.status_code) == (413, 413)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "json"),
+        (b"{", "json"),
+        (b"\xff\xfe", "json"),
+        (b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "json"),
+        (b'{"batch": [' + b"[" * 10_000 + b"]" * 10_000 + b"]}", "json"),
+        (b"[]", "shape"),
+        (b"null", "shape"),
+        (b'"text"', "shape"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/track", "/v1/batch"])
+def test_a_body_that_cannot_be_read_is_a_400_that_repeats_nothing_of_it(
+    client: Client, path: str, body: bytes, code: str
+) -> None:
+    answer = client.post(path, content=body)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, code)
+    assert answer.json()["success"] is False
+    assert answer.json()["message"]
+
+
+@pytest.mark.parametrize("body", [b'{"batch": {}}', b'{"batch": null}', b'{"events": []}'])
+def test_a_batch_without_a_list_of_events_is_a_400(client: Client, body: bytes) -> None:
+    answer = client.post("/v1/batch", content=body)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "shape")
+
+
+def test_an_unknown_encoding_is_refused_with_the_one_that_is_known(client: Client) -> None:
+    answer = client.post("/v1/batch", content=b"x", headers={"content-encoding": "br"})
+
+    assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "gzip")
+
+
+# ── Backpressure ─────────────────────────────────────────────────────────────────────────────────
+
+
+class Cut(Waiting):
+    """Gives pieces to a store one by one; before the n-th of all it raises what it was told."""
+
+    def __init__(self, store: Store, fault: Exception, *, before: int) -> None:
+        self._store = store
+        self._fault = fault
+        self._before = before
+
+    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> int:
+        return self._store.append(lane, changes, chunk_id)
+
+    def count_refused(self, reasons: Mapping[str, int]) -> None:
+        self._store.count_refused(reasons)
+
+    def count_left_out(self, destination: str, reasons: Mapping[str, int]) -> None:
+        self._store.count_left_out(destination, reasons)
+
+    def append_each(self, pieces: Sequence[Piece]) -> list[int | StoreFull]:
+        for number, piece in enumerate(pieces, 1):
+            if number == self._before:
+                raise self._fault
+            self._store.append(*piece)
+        return self._store.append_each(pieces)
+
+
+def test_over_max_waiting_a_request_is_told_when_to_come_again(redis: Redis, clock: Clock) -> None:
+    store = Store(redis, {"criteo": Bounds(max_waiting=1)}, now_ms=clock)
+    with gateway(store, clock) as client:
+        first = client.post("/v1/track", json=event(1))
+        second = client.post("/v1/track", json=event(2))
+        elsewhere = client.post("/v1/track", json=event(3, audience="for-taboola"))
+
+    assert (first.status_code, second.status_code, elsewhere.status_code) == (200, 503, 200)
+    assert (second.json()["code"], second.json()["success"]) == ("full", False)
+    assert 1 <= int(second.headers["retry-after"]) <= 5
+
+
+def test_of_requests_stored_together_only_those_without_room_are_refused(redis: Redis, clock: Clock) -> None:
+    store = Store(redis, {"criteo": Bounds(max_waiting=0)}, now_ms=clock)
+    with gateway(store, clock) as client:
+        answers = client.post_at_once("/v1/track", [event(1), event(2, audience="for-taboola"), event(3)])
+
+    assert [answer.status_code for answer in answers] == [503, 200, 503]
+    assert waiting(store, "taboola", "for-taboola") == 1
+
+
+def test_what_a_refused_request_has_stored_is_completed_not_doubled(redis: Redis, clock: Clock) -> None:
+    """Criteo had no room, Taboola had: sent again with the same ids, each has every change once."""
+    full = Store(redis, {"criteo": Bounds(max_waiting=1), "taboola": Bounds(window_ms=3_600_000)}, now_ms=clock)
+    roomy = Store(redis, dict.fromkeys(("criteo", "taboola"), Bounds(window_ms=3_600_000)), now_ms=clock)
+    body = batch(event(1), event(2), event(3, timestamp="yesterday"))
+    with gateway(full, clock) as client:
+        refused = client.post("/v1/batch", json=body)
+    partly = waiting(full, "criteo"), waiting(full, "taboola")
+
+    with gateway(roomy, clock) as client:
+        taken = client.post("/v1/batch", json=body)
+
+    assert (refused.status_code, partly) == (503, (0, 2))
+    assert (taken.status_code, taken.json()["refused"]) == (200, [{"index": 2, "reason": "timestamp"}])
+    assert (waiting(roomy, "criteo"), waiting(roomy, "taboola")) == (2, 2)
+    assert roomy.lanes("taboola").status(1).counters["duplicates"] == 2
+    assert roomy.refused() == {"timestamp": 1}
+
+
+def test_a_redis_that_goes_away_between_two_lanes_leaves_nothing_doubled(redis: Redis, clock: Clock) -> None:
+    bounds = dict.fromkeys(("criteo", "taboola"), Bounds(window_ms=3_600_000))
+    store = Store(redis, bounds, now_ms=clock)
+    body = batch(event(1), event(2, audience="churn"), event(3))
+    with gateway(store, clock, way_in=Cut(store, StoreUnavailable("away"), before=3)) as client:
+        refused = client.post("/v1/batch", json=body)
+    partly = waiting(store, "criteo"), waiting(store, "taboola"), waiting(store, "taboola", "churn")
+
+    with gateway(store, clock) as client:
+        taken = client.post("/v1/batch", json=body)
+
+    assert (refused.status_code, refused.json()["code"], partly) == (503, "unavailable", (2, 2, 0))
+    assert taken.status_code == 200
+    assert (waiting(store, "criteo"), waiting(store, "taboola"), waiting(store, "taboola", "churn")) == (2, 2, 1)
+
+
+def test_a_redis_that_is_away_is_a_503_until_it_is_back(store: Store, clock: Clock) -> None:
+    away = Store(connect("redis://127.0.0.1:1/0"))
+    with gateway(away, clock) as client:
+        answer = client.post("/v1/track", json=event())
+        refused = client.post("/v1/track", json=event(timestamp="yesterday"))
+        ready = client.get("/readyz")
+        alive = client.get("/healthz")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert (refused.status_code, refused.json()["code"]) == (400, "refused")
+    assert (ready.status_code, alive.status_code) == (503, 200)
+    assert "retry-after" in ready.headers
+
+
+def test_a_redis_that_hangs_is_a_503_in_time(redis: Redis, store: Store, clock: Clock) -> None:
+    with gateway(store, clock, seconds=0.05) as client:
+        assert client.post("/v1/track", json=event(1)).status_code == 200
+        redis.client_pause(300, all=False)
+        answer = client.post("/v1/track", json=event(2))
+        redis.client_unpause()
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+
+
+# ── What else may be asked ───────────────────────────────────────────────────────────────────────
+
+
+def test_it_is_ready_when_redis_takes_changes(client: Client, redis: Redis) -> None:
+    assert client.get("/readyz").json() == {"success": True}
+
+    redis.replicaof("127.0.0.1", "1")
+    try:
+        assert client.get("/readyz").status_code == 503
+    finally:
+        redis.replicaof("NO", "ONE")
+
+
+def test_metrics_tell_of_requests_events_and_changes_and_of_nobody(client: Client) -> None:
+    client.post("/v1/batch", json=batch(event(1), event(2), event(3, timestamp="yesterday")))
+    client.post("/v1/track", json=event(4), headers=basic("unknown"))
+    client.get("/nowhere")
+
+    text = client.get("/metrics").text
+
+    for line in (
+        'relay_gateway_requests_total{route="/v1/batch",status="200"} 1.0',
+        'relay_gateway_requests_total{route="/v1/track",status="401"} 1.0',
+        'relay_gateway_requests_total{route="none",status="404"} 1.0',
+        'relay_gateway_request_seconds_count{route="/v1/batch"} 1.0',
+        'relay_gateway_events_total{outcome="accepted",reason=""} 2.0',
+        'relay_gateway_events_total{outcome="refused",reason="timestamp"} 1.0',
+        'relay_gateway_changes_total{destination="taboola",outcome="appended"} 2.0',
+    ):
+        assert line in text
+    assert "jane" not in text
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nowhere", 404), ("/v1/track", 405)])
+def test_any_other_address_is_answered_in_the_same_form(client: Client, path: str, status: int) -> None:
+    answer = client.get(path)
+
+    assert answer.status_code == status
+    assert answer.json()["success"] is False
+    assert (answer.headers.get("allow") == "POST") == (status == 405)
+
+
+def test_no_answer_is_guessed_at_or_kept(client: Client) -> None:
+    for answer in (client.post("/v1/track", json=event()), client.post("/v1/track"), client.get("/metrics")):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def persona(key: str) -> Json:
+    return {"context": {"personas": {"computation_class": "audience", "computation_key": key}}}
