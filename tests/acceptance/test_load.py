@@ -1,0 +1,209 @@
+"""Loads as an operator runs them: killed and run again, cut off, told in a file; and how much memory they take."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sysconfig
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, cast
+
+import pytest
+from redis import Redis
+
+from cli.embedded import EmbeddedRedis
+from tests.conftest import wait_until
+from worker.store.connection import connect
+
+pytestmark = pytest.mark.acceptance
+
+COMMAND: Final = Path(sysconfig.get_path("scripts")) / "audience-relay"
+CONFIGURATION: Final = """
+[redis]
+url = "{url}"
+
+[[destinations]]
+name = "criteo"
+kind = "criteo"
+advertiser_id = "4711"
+client_id = "relay"
+client_secret = "secret"
+
+[[destinations]]
+name = "taboola"
+kind = "taboola"
+account_id = "my-account"
+client_id = "relay"
+client_secret = "secret"
+"""
+STAMP_DIGITS: Final = 13
+
+
+class Machine:
+    """A folder with a configuration and files, and a Redis."""
+
+    def __init__(self, folder: Path, redis: Redis) -> None:
+        self.folder = folder
+        self.redis = redis
+
+    def write(self, name: str, lines: Iterable[bytes]) -> Path:
+        path = self.folder / name
+        content = b"".join(lines)
+        path.write_bytes(gzip.compress(content, compresslevel=1) if path.suffix == ".gz" else content)
+        return path
+
+    def start(self, *arguments: str | Path) -> "subprocess.Popen[str]":
+        environment = os.environ | {"RELAY_CONFIG": str(self.folder / "relay.toml")}
+        return subprocess.Popen(
+            [COMMAND, "load", *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def load(self, *arguments: str | Path, ends_with: int = 0) -> "subprocess.CompletedProcess[str]":
+        process = self.start(*arguments)
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == ends_with, errors
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+    def accepted(self) -> int:
+        return int(self.redis.hget("relay:{criteo}:counters", "accepted") or 0)
+
+    def lanes(self) -> dict[bytes, list[bytes]]:
+        """Every lane's changes, in order, without the times of their arrival."""
+        return {
+            lane: [value[STAMP_DIGITS:] for value in cast("list[bytes]", self.redis.lrange(lane, 0, -1))]
+            for lane in sorted(self.redis.scan_iter("relay:{*}:lane:*"))
+        }
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    with EmbeddedRedis(tmp_path / ".relay") as redis, connect(redis.url) as client:
+        (tmp_path / "relay.toml").write_text(CONFIGURATION.format(url=redis.url))
+        yield Machine(tmp_path, client)
+
+
+def event(number: int) -> bytes:
+    """Without a message id; one in a thousand is none."""
+    if number % 1_000 == 999:
+        return b'{"type": "page"}\n'
+    audience = f"audience {number % 7 // 2}"
+    return (
+        b"%s\n"
+        % json.dumps(
+            {
+                "type": "track",
+                "event": "Audience Exited" if number % 5 == 0 else "Audience Entered",
+                "timestamp": f"2026-01-01T00:{number // 60 % 60:02}:{number % 60:02}Z",
+                "properties": {"audience_key": audience, "email": f"person{number % 5_000}@example.com"},
+                "context": {"personas": {"computation_key": audience}},
+            }
+        ).encode()
+    )
+
+
+@pytest.mark.parametrize("name", ["events.ndjson", "events.ndjson.gz"])
+def test_a_load_that_is_killed_again_and_again_ends_as_one_that_was_not(machine: Machine, name: str) -> None:
+    count = 60_000
+    path, refused = machine.write(name, map(event, range(count))), machine.folder / "refused.ndjson"
+    arguments = ("--json", "--refused", refused, path)
+    undisturbed = machine.load(*arguments, ends_with=1)
+    lanes, told = machine.lanes(), refused.read_bytes()
+    machine.redis.flushall()
+    refused.unlink()
+
+    for part in (0.1, 0.4, 0.7):
+        process = machine.start(*arguments)
+        wait_until(lambda enough=count * part: machine.accepted() > enough)  # type: ignore[misc]  # mypy sees no default
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    again = machine.load(*arguments, ends_with=1)
+
+    assert f"{path}: goes on after line " in again.stderr
+    assert machine.lanes() == lanes
+    assert sum(map(len, lanes.values())) == 2 * (count - count // 1_000)
+    assert again.stdout == undisturbed.stdout
+    assert refused.read_bytes() == told
+    assert not list(machine.redis.scan_iter("relay:{bookmarks:}*"))
+
+
+def test_a_load_that_is_interrupted_says_that_it_goes_on(machine: Machine) -> None:
+    path = machine.write("events.ndjson", map(event, range(60_000)))
+    process = machine.start(path)
+    wait_until(lambda: machine.accepted() > 0)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "what was read stays loaded; load the same files again, and it goes on there"
+
+
+def test_an_archive_that_was_cut_off_ends_with_2_and_goes_on_when_it_is_whole(machine: Machine) -> None:
+    path = machine.write("events.ndjson.gz", (line for line in map(event, range(20_000)) if b"page" not in line))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1000])
+
+    result = machine.load(path, ends_with=2)
+    accepted = machine.accepted()
+    machine.load(path, ends_with=2)
+
+    assert f"{path}: its compressed data ends in the middle; it was read up to line {accepted:,}" in result.stderr
+    assert machine.accepted() == accepted > 10_000
+
+    path.write_bytes(whole)
+    result = machine.load(path)
+
+    assert result.stdout.splitlines()[0] == "19,980 source events read, 19,980 accepted, 0 refused"
+    assert machine.accepted() == 19_980
+
+
+# ── Memory ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def most_memory(machine: Machine, arguments: Sequence[str], content: Iterable[bytes]) -> int:
+    """How many MB a load of so much standard input takes at most."""
+    environment = os.environ | {"RELAY_CONFIG": str(machine.folder / "relay.toml")}
+    process = subprocess.Popen(
+        [COMMAND, "load", *arguments, "-"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    assert process.stdin is not None
+    process.stdin.writelines(content)
+    process.stdin.close()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss // 1024
+
+
+def some_ndjson(megabytes: int) -> Iterator[bytes]:
+    lines = [event(number) for number in range(999)]
+    block = b"".join(lines)
+    yield from (block for _ in range(megabytes * 1_000_000 // len(block)))
+
+
+def some_csv(megabytes: int) -> Iterator[bytes]:
+    """Compressed, each block a member; the note is three quarters of it."""
+    yield gzip.compress(b"email,audience,entered,note\n")
+    block = b"".join(b'p%d@example.com,vip,yes,"%s\n"\n' % (number, b"x" * 400) for number in range(1_000))
+    yield from [gzip.compress(block)] * (megabytes * 1_000_000 // len(block))
+
+
+def test_memory_does_not_grow_with_what_is_loaded(machine: Machine) -> None:
+    few, many = (most_memory(machine, [], some_ndjson(megabytes)) for megabytes in (5, 50))
+
+    assert many < few + 4
+    assert machine.accepted() > 150_000
+
+
+def test_memory_does_not_grow_with_a_compressed_table(machine: Machine) -> None:
+    arguments = ("--dry-run", "--format", "csv", "--map", "note=")
+
+    few, many = (most_memory(machine, arguments, some_csv(megabytes)) for megabytes in (5, 50))
+
+    assert many < few + 4
