@@ -63,7 +63,7 @@ def load(
 
     NDJSON, or CSV with a header, plain or compressed with gzip or zstd. When it ends, Redis has every change.
 
-    A load that was stopped goes on where it stopped when the same files are loaded again; nothing comes twice.
+    A load that was stopped goes on where it stopped when the same files are loaded again.
 
     Exits with 0 when all source events were taken, with 1 when some were refused, and with 2 when it failed:
     then load the same files again.

@@ -34,6 +34,9 @@ class RefusedLine(NamedTuple):
     reason: Reason
     content: bytes
 
+    def __repr__(self) -> str:
+        return f"RefusedLine({self.file}:{self.line}, {self.reason})"
+
 
 Progress = Callable[[int, int], None]
 """Gets how far all files are read, in bytes as they lie there, and how many lines of them were read by this load."""
@@ -108,8 +111,8 @@ class _Loading:
         start = marker.start
         events = read_events(path, source, place, self._form, start=start, max_bytes=self._intake.max_event_bytes)
         for chunk in chunks(events, marker.every, trickling=not marker.resumes):
-            marker.begin_chunk()
-            part = self._accept(path, chunk)
+            with marker.chunk():
+                part = self._accept(path, chunk)
             marker.move(source, place, part)
             self._tell(source.position, place.line - start.line)
 

@@ -12,8 +12,8 @@ changes of that one chunk from coming twice.
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -32,19 +32,24 @@ OnResumed = Callable[[str, Bookmark], None]
 
 
 class NamedChunks(Store):
-    """A store that names chunks by their place and by what is in them, in place of the names that it is given."""
+    """A store that names the chunks of a place by that and by what is in them, in place of the ids that it is given."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._place = ""
+        self._place: str | None = None
         self._names: dict[str, str] = {}
         self._pieces: Counter[LaneKey] = Counter()
 
-    def begin(self, place: str) -> None:
-        """What is appended from now on is of this place."""
+    @contextmanager
+    def at(self, place: str) -> Iterator[None]:
+        """What is appended meanwhile is of this place."""
         self._place = place
-        self._names.clear()
-        self._pieces.clear()
+        try:
+            yield
+        finally:
+            self._place = None
+            self._names.clear()
+            self._pieces.clear()
 
     def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> int:
         return self._store.append(lane, changes, self._name(lane, changes, chunk_id))
@@ -61,6 +66,8 @@ class NamedChunks(Store):
         self._store.count_left_out(destination, reasons)
 
     def _name(self, lane: LaneKey, changes: Sequence[Change], given: str) -> str:
+        if self._place is None:
+            return given
         if given not in self._names:  # else the same call is repeated
             self._names[given] = self._new_name(lane, changes)
         return self._names[given]
@@ -82,8 +89,11 @@ class Marker:
     resumes = False
     every = CHUNK_EVENTS
     start = Place()
-    kept_at: Sequence[tuple[str, str]] = ()
-    """The path and the name of its bookmark."""
+
+    @property
+    def kept_at(self) -> Sequence[tuple[str, str]]:
+        """The path and the name of its bookmark."""
+        return ()
 
     @property
     def report(self) -> Report:
@@ -93,8 +103,9 @@ class Marker:
     def begin(self) -> None:
         """Before anything is appended."""
 
-    def begin_chunk(self) -> None:
-        """Before each chunk is appended."""
+    def chunk(self) -> AbstractContextManager[None]:
+        """Around each chunk that is appended."""
+        return nullcontext()
 
     def move(self, source: Source, place: Place, part: Report, *, cut_off: bool = False) -> None:
         """The store has everything before the place; `part` is what came of it since the last time."""
@@ -108,9 +119,14 @@ class FileMarker(Marker):
     def __init__(self, resuming: "Resuming", path: str, name: str, bookmark: Bookmark) -> None:
         self.every = resuming.every
         self.start = bookmark.place
-        self.kept_at = [(path, name)]
         self._resuming = resuming
+        self._path = path
+        self._name = name
         self._bookmark = bookmark
+
+    @property
+    def kept_at(self) -> Sequence[tuple[str, str]]:
+        return [(self._path, self._name)]
 
     @property
     def report(self) -> Report:
@@ -120,8 +136,8 @@ class FileMarker(Marker):
         """However this load ends, the next one then knows its id."""
         self._put()
 
-    def begin_chunk(self) -> None:
-        self._resuming.chunks.begin(f"{self._bookmark.load}-{self._bookmark.offset}")
+    def chunk(self) -> AbstractContextManager[None]:
+        return self._resuming.chunks.at(f"{self._bookmark.load}-{self._bookmark.offset}")
 
     def move(self, source: Source, place: Place, part: Report, *, cut_off: bool = False) -> None:
         """When the store is away just now, the next bookmark will do."""
@@ -130,8 +146,7 @@ class FileMarker(Marker):
             self._put()
 
     def _put(self) -> None:
-        for path, name in self.kept_at:
-            self._resuming.bookmarks.put(path, name, msgspec.json.encode(self._bookmark))
+        self._resuming.bookmarks.put(self._path, self._name, msgspec.json.encode(self._bookmark))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Loads that are stopped: the next one goes on there, and nothing is lost or comes twice."""
 
 import gzip
+import io
 import json
 import os
 from collections.abc import Callable
@@ -107,6 +108,16 @@ def test_a_load_that_was_not_stopped_leaves_nothing(file: Path) -> None:
 
     assert people(store) == "abcdefghij" * 2
     assert store.kept_bookmarks == 0
+
+
+def test_standard_input_and_what_follows_a_file_are_loaded_as_often_as_they_come(file: Path) -> None:
+    """Nobody can say whether it is the same again."""
+    store = Memory()
+
+    for _ in range(2):
+        run(store, file, "-", stdin=io.BytesIO(lines(*"xyzxyz")))
+
+    assert people(store) == "abcdefghijxyzxyz" * 2
 
 
 def test_the_store_may_be_away_for_a_bookmark(file: Path) -> None:
