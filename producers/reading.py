@@ -44,8 +44,8 @@ def read_events(
         stream = content(source)
         table = form.read_header(path, stream, place) if form.is_table(path) else None
         if start.offset > place.offset:
-            stream = go_to(source, stream, start.offset, place.offset)
-            place.offset, place.line = start.offset, start.line
+            so_far, place.offset, place.line = place.offset, start.offset, start.line
+            stream = go_to(source, stream, start.offset, so_far)
         if table is None:
             yield from read_ndjson(stream, max_bytes, place)  # of a table: it is empty
         else:

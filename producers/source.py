@@ -105,7 +105,7 @@ def go_to(source: Source, stream: io.BufferedReader, offset: int, so_far: int) -
     while so_far < offset:
         piece = stream.read1(min(BUFFER_BYTES, offset - so_far))
         if not piece:
-            raise CutOffData("its compressed data is shorter than it was")
+            raise DamagedData("its compressed data is shorter than it was")
         so_far += len(piece)
     return stream
 

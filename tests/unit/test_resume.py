@@ -324,6 +324,25 @@ def test_an_archive_that_was_cut_off_goes_on_when_it_is_whole(tmp_path: Path, en
     assert store.kept_bookmarks == 0
 
 
+def test_an_archive_that_breaks_before_the_place_where_it_goes_on_is_not_loaded_again(tmp_path: Path) -> None:
+    """It is still as large, and begins and ends as it did."""
+    store = Memory()
+    path = tmp_path / "events.ndjson.gz"
+    members = [gzip.compress(lines(*(os.urandom(40).hex() for _ in range(100)))) for _ in range(30)]
+    path.write_bytes(b"".join(members))
+    with pytest.raises(Killed):
+        run(store, path, writes=1_501)
+    with path.open("r+b") as content:
+        content.seek(len(b"".join(members[:10])))
+        content.write(b"none")
+
+    for _ in range(2):
+        with pytest.raises(UnreadableFile, match=r"is damaged .* it was read up to line 2,250"):
+            run(store, path)
+
+    assert len(store.changes) == 2_250
+
+
 # ── Anything, stopped anywhere ───────────────────────────────────────────────────────────────────
 
 LINES = st.lists(st.sampled_from(["event", "with id", "refused", "blank", "delete"]), max_size=20)

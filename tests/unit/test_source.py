@@ -123,7 +123,7 @@ def test_reading_goes_on_at_an_offset_of_the_content(kind: str, offset: int) -> 
 def test_an_offset_beyond_the_end_is_told(kind: str) -> None:
     source = Source(io.BytesIO(COMPRESS[kind](TEXT)))
 
-    with pytest.raises(CutOffData, match="shorter than it was"):
+    with pytest.raises(DamagedData, match="shorter than it was"):
         go_to(source, content(source), len(TEXT) + 1, 0)
 
 
