@@ -15,6 +15,7 @@ from cli.hold import hold, release
 from cli.load import load
 from cli.preview import preview
 from cli.sandbox import sandbox
+from cli.serve import serve
 from cli.status import status
 from cli.up import up
 from worker import telemetry
@@ -47,5 +48,5 @@ def main() -> None:
     telemetry.configure()
 
 
-for command in (demo, up, load, preview, status, audiences, check, dead_letters, forget, hold, release, sandbox):
+for command in (demo, up, serve, load, preview, status, audiences, check, dead_letters, forget, hold, release, sandbox):
     main.add_command(command)

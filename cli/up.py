@@ -22,14 +22,15 @@ from cli.journal import Journal
 from cli.processes import Command, run
 from cli.signals import counting, interrupting
 from worker import settings
-from worker.settings import Settings
+from worker.settings import GatewaySettings, Settings
 from worker.store.connection import embedded_folder
 
 KILLED: Final = 1
 REDIS: Final = "redis"
 PROCFILE: Final = Path(__file__).parent / "Procfile"
-NUMBERS: Final = {"worker": 2, "flower": 1}
+NUMBERS: Final = {"gateway": 1, "worker": 2, "flower": 1}
 """How many of each. Two workers, so that one drains while the other starts again."""
+GATEWAY: Final = "gateway"
 
 
 class Numbers(click.ParamType[dict[str, int]]):
@@ -43,6 +44,8 @@ class Numbers(click.ParamType[dict[str, int]]):
             name, _, number = part.partition("=")
             if name not in NUMBERS or not number.isdecimal():
                 self.fail(f"{part!r}: write NAME=NUMBER; the names are {', '.join(NUMBERS)}", param, ctx)
+            if name == GATEWAY and int(number) > 1:
+                self.fail(f"{part!r}: a port has one gateway; its processes are gateway.workers", param, ctx)
             numbers[name] = int(number)
         return numbers
 
@@ -54,11 +57,11 @@ class Numbers(click.ParamType[dict[str, int]]):
     "wanted",
     type=Numbers(),
     multiple=True,
-    help="How many of a process, as worker=4. Default: worker=2,flower=1.",
+    help="How many of a process, as worker=4. Default: gateway=1,worker=2,flower=1.",
 )
 @options.config
 def up(config: Path, wanted: tuple[dict[str, int], ...]) -> None:
-    """Run Redis, workers and flower on this machine until Ctrl-C.
+    """Run Redis, gateway, workers and flower on this machine until Ctrl-C.
 
     With redis.url in the configuration, that Redis is used; without it, an embedded one, which keeps its
     file in .relay/ beside the configuration. What ends by itself, the embedded Redis too, is started
@@ -71,7 +74,7 @@ def up(config: Path, wanted: tuple[dict[str, int], ...]) -> None:
     journal = Journal([*(command.name for command in commands), REDIS])
     with interrupting(), _redis(relay) as servers, counting() as endings:
         _expect_fit(relay)
-        click.echo(_opening(relay, numbers, flower), err=True)
+        click.echo(opening(relay, numbers, flower), err=True)
         orderly = run(commands, endings, journal.say, servers=servers)
     sys.exit(0 if orderly else KILLED)
 
@@ -151,9 +154,18 @@ def _expect_fit(relay: Settings) -> None:
         pass
 
 
-def _opening(relay: Settings, numbers: Mapping[str, int], flower: Flower) -> str:
+def _gateway(gateway: GatewaySettings) -> str:
+    """Where it will listen; it tells by itself when it does."""
+    host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
+    return f"http://{host}:{gateway.port}" if gateway.port else f"http://{host}, on a free port that it tells"
+
+
+def opening(relay: Settings, numbers: Mapping[str, int], flower: Flower) -> str:
+    """What is told at the start: what runs, and where."""
     redis = f"embedded, in {embedded_folder(relay)}" if relay.redis.url is None else "as redis.url says"
     lines = [f"redis    {redis}", f"workers  {numbers['worker']}"]
+    if numbers[GATEWAY]:
+        lines.append(f"gateway  {_gateway(relay.gateway)}")
     if numbers["flower"]:
         lines.append(f"flower   {flower.describe(on_terminal=sys.stderr.isatty())}")
     return "\n".join([*lines, "Ctrl-C ends all. In another terminal: audience-relay load FILE, status --watch"])

@@ -27,6 +27,11 @@ pytestmark = [
 ]
 
 LOGIN = "relay:let me in"
+GATEWAY = """
+[gateway]
+port = {port}
+write_keys = ["key"]
+"""
 
 
 class Up:
@@ -63,10 +68,28 @@ class Up:
         (found,) = [pid for pid, command in self.children().items() if f"-n {name}@" in command]
         return found
 
+    def gateway(self) -> int:
+        """The process id of the gateway."""
+        (found,) = [pid for pid, command in self.children().items() if command.endswith("audience-relay serve ")]
+        return found
+
     def redis(self) -> int:
         """The process id of the embedded server."""
         (found,) = [pid for pid, command in self.children().items() if "redis-server" in command]
         return found
+
+    def send(self, *events: str) -> int:
+        """The status of what the gateway answers; 0 while it does not listen."""
+        gateway = self.fleet.settings.gateway
+        request = urllib.request.Request(
+            f"http://{gateway.host}:{gateway.port}/v1/batch",
+            data=f'{{"batch": [{",".join(events)}], "writeKey": "key"}}'.encode(),
+        )
+        try:
+            with urllib.request.urlopen(request) as answer:  # noqa: S310 - as above
+                return int(answer.status)
+        except urllib.error.URLError:
+            return 0
 
     def flower(self, login: str | None = None) -> int:
         """The status of flower's first page; 0 while it does not listen."""
@@ -95,13 +118,15 @@ class Up:
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
-    """Ready: both workers take wake-ups."""
+    """Ready: both workers take wake-ups, and the gateway takes source events."""
     with serve(Sandbox()) as server:
-        (tmp_path / "relay.toml").write_text(CONFIGURATION.format(url=server.url, age=0.2, settle=1.0))
+        configuration = CONFIGURATION.format(url=server.url, age=0.2, settle=1.0) + GATEWAY.format(port=_free_port())
+        (tmp_path / "relay.toml").write_text(configuration)
         fleet = Fleet(tmp_path, server, load(tmp_path / "relay.toml"), EmbeddedRedis(tmp_path / ".relay"))
         running = Up(fleet)
         try:
-            wait_until(lambda: running.said("worker.1@") and running.said("worker.2@"), within=40)
+            parts = ("worker.1@", "worker.2@", "Application startup complete")
+            wait_until(lambda: all(map(running.said, parts)), within=40)
             yield running
         finally:
             running.close()
@@ -124,12 +149,22 @@ def test_what_is_loaded_reaches_every_vendor_and_the_books_balance(up: Up) -> No
     assert len(up.fleet.members("taboola")) == 40
 
 
+def test_what_is_sent_to_the_gateway_reaches_every_vendor_also_when_it_has_died(up: Up) -> None:
+    assert f"gateway  http://127.0.0.1:{up.fleet.settings.gateway.port}\n" in up.log.read_text()
+    assert up.send(event("ada"), event("bob")) == 200
+
+    os.kill(up.gateway(), signal.SIGKILL)
+    wait_until(lambda: up.said("ended with code -9; starts again in 1s"))
+    wait_until(lambda: up.send(event("bob", entered=False)) == 200)
+    wait_until(lambda: up.fleet.members("criteo") == up.fleet.members("stackadapt") == {"ada@example.com"})
+
+
 def test_ctrl_c_ends_everything_in_order_redis_last(up: Up) -> None:
-    assert len(up.children()) == 4
+    assert len(up.children()) == 5
 
     assert up.end() == 0
     assert up.children() == {}
-    assert up.log.read_text().count("| ended") == 3
+    assert up.log.read_text().count("| ended") == 4
 
 
 def test_a_worker_finishes_the_batch_in_hand_before_the_end(up: Up) -> None:

@@ -2,21 +2,49 @@
 
 import io
 import json
+from pathlib import Path
 
+import click
 import pytest
 from structlog.dev import ConsoleRenderer
 
 from cli.journal import Journal, readable
-from cli.up import Flower, Numbers
+from cli.up import NUMBERS, Flower, Numbers, opening
+from worker.settings import GatewaySettings, Settings
 
 PLAIN = ConsoleRenderer(colors=False, pad_event_to=0)
 
 
 @pytest.mark.parametrize(
-    ("text", "numbers"), [("worker=4", {"worker": 4}), ("worker=4,flower=0", {"worker": 4, "flower": 0})]
+    ("text", "numbers"),
+    [
+        ("worker=4", {"worker": 4}),
+        ("worker=4,flower=0", {"worker": 4, "flower": 0}),
+        ("gateway=0", {"gateway": 0}),
+    ],
 )
 def test_numbers_of_processes_are_written_as_honcho_takes_them(text: str, numbers: dict[str, int]) -> None:
     assert Numbers().convert(text, None, None) == numbers
+
+
+def test_a_second_gateway_would_want_the_same_port() -> None:
+    with pytest.raises(click.BadParameter, match=r"gateway\.workers"):
+        Numbers().convert("gateway=2", None, None)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "told"),
+    [
+        ("127.0.0.1", 8080, "gateway  http://127.0.0.1:8080\n"),
+        ("::1", 8080, "gateway  http://[::1]:8080\n"),
+        ("127.0.0.1", 0, "gateway  http://127.0.0.1, on a free port that it tells\n"),
+    ],
+)
+def test_where_the_gateway_listens_is_told(host: str, port: int, told: str, tmp_path: Path) -> None:
+    relay = Settings(folder=tmp_path, gateway=GatewaySettings(host=host, port=port), destinations=())
+
+    assert told in opening(relay, NUMBERS, Flower.of({}))
+    assert "\ngateway" not in opening(relay, NUMBERS | {"gateway": 0}, Flower.of({}))
 
 
 def test_without_a_login_flower_gets_one_that_nobody_can_guess() -> None:

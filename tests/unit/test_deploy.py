@@ -19,8 +19,10 @@ from honcho.environ import parse_procfile
 
 from cli.embedded import EmbeddedRedis
 from cli.processes import GRACE_SECONDS
+from cli.serve import ending_seconds
 from cli.up import NUMBERS, PROCFILE
 from worker.delivery import DEADLINE
+from worker.settings import GatewaySettings
 
 ROOT: Final = Path(__file__).parents[2]
 SETTLING: Final = timedelta(seconds=15)
@@ -43,8 +45,8 @@ def dockerfile(instruction: str) -> list[str]:
     return re.findall(rf"^{instruction} (.+)$", last_stage, re.MULTILINE)
 
 
-def unit(key: str) -> str:
-    (found,) = re.findall(rf"^{key}=(.+)$", (ROOT / "deploy/audience-relay-worker@.service").read_text(), re.MULTILINE)
+def unit(key: str, name: str = "worker@") -> str:
+    (found,) = re.findall(rf"^{key}=(.+)$", (ROOT / f"deploy/audience-relay-{name}.service").read_text(), re.MULTILINE)
     return str(found)
 
 
@@ -74,6 +76,37 @@ def test_every_supervisor_waits_until_a_worker_has_settled_the_batch_in_hand() -
 def test_every_supervisor_starts_a_dead_worker_again() -> None:
     assert compose()["services"]["worker"]["restart"] == "unless-stopped"
     assert unit("Restart") == "always"
+
+
+# ── The gateway ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_same_gateway_is_started_everywhere() -> None:
+    in_container = " ".join(compose()["services"]["gateway"]["command"])
+
+    assert procfile()["gateway"] == "exec audience-relay serve"
+    assert in_container.startswith("audience-relay serve ")
+    assert unit("ExecStart", "gateway").endswith("/audience-relay serve")
+
+
+def test_every_supervisor_waits_until_the_gateway_has_answered_what_is_in_hand() -> None:
+    needed = timedelta(seconds=ending_seconds(GatewaySettings()))
+
+    assert timedelta(seconds=GRACE_SECONDS) >= needed
+    assert seconds(compose()["services"]["gateway"]["stop_grace_period"]) >= needed
+    assert seconds(unit("TimeoutStopSec", "gateway")) >= needed
+
+
+def test_every_supervisor_starts_a_dead_gateway_again() -> None:
+    assert compose()["services"]["gateway"]["restart"] == "unless-stopped"
+    assert unit("Restart", "gateway") == "always"
+
+
+def test_the_gateway_of_a_container_is_published_to_its_host_only() -> None:
+    (port,) = compose()["services"]["gateway"]["ports"]
+
+    assert port.startswith("127.0.0.1:")
+    assert f"--port={port.rpartition(':')[2]}" in compose()["services"]["gateway"]["command"]
 
 
 # ── The image ────────────────────────────────────────────────────────────────────────────────────
@@ -120,7 +153,7 @@ def test_workers_can_be_scaled() -> None:
 
 
 def test_the_configuration_is_mounted_read_only() -> None:
-    for name in ("worker", "flower"):
+    for name in ("worker", "gateway", "flower"):
         (mount,) = compose()["services"][name]["volumes"]
         assert mount == "./relay.toml:/etc/audience-relay/relay.toml:ro"
     assert "RELAY_CONFIG=/etc/audience-relay/relay.toml" in (ROOT / "Dockerfile").read_text()
