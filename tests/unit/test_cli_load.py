@@ -1,5 +1,6 @@
 """What `load` tells: how far it is, and which source events were refused; and what it is told."""
 
+import gzip
 import io
 import json
 import stat
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
+from cli.dry_intake import read_lines
 from cli.load import summary
 from cli.main import main
 from cli.progress import Bar, total_bytes
@@ -188,6 +190,19 @@ def test_options_that_make_no_sense_are_told(tmp_path: Path, arguments: Sequence
 
     assert result.exit_code == 2
     assert words in result.stderr
+
+
+def test_what_only_looks_at_files_reads_the_same_forms(tmp_path: Path) -> None:
+    """`preview` and `check --sample`."""
+    path = tmp_path / "people.csv.gz"
+    path.write_bytes(gzip.compress(b"email,audience,entered\n\njane@example.com,vip,yes\n"))
+
+    with path.open("rb") as stream:
+        ((line, found),) = read_lines(stream)
+
+    assert line == 3
+    assert isinstance(found, dict)
+    assert found["traits"] == {"email": "jane@example.com"}
 
 
 # ── The file of refused lines ────────────────────────────────────────────────────────────────────
