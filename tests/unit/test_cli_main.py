@@ -101,7 +101,7 @@ def test_a_number_of_unknown_processes_is_refused_with_the_known_ones(config: Pa
     result = run("up", "-c", numbers, "--config", str(config))
 
     assert result.exit_code == 2
-    assert "write NAME=NUMBER; the names are worker, flower" in result.stderr
+    assert "write NAME=NUMBER; the names are gateway, worker, flower" in result.stderr
 
 
 def test_what_the_system_refuses_is_told_in_one_line() -> None:
