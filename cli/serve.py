@@ -28,6 +28,7 @@ from cli.access import verified
 from cli.signals import counting
 from producers.gateway.app import Gateway
 from producers.gateway.commit import STORE_SECONDS, WAITS
+from producers.gateway.heads import BoundedHeads
 from producers.gateway.metrics import FOLDER
 from producers.intake import Intake
 from producers.routing import Router
@@ -130,7 +131,7 @@ def _server_settings(app: Starlette | str, gateway: GatewaySettings, workers: in
         factory=isinstance(app, str),
         workers=workers,
         loop="auto",
-        http="httptools",
+        http=BoundedHeads,
         ws="none",
         lifespan="on",
         access_log=False,

@@ -98,7 +98,7 @@ class Gateway:
             "/metrics": self._tell_metrics,
             "/openapi.json": self._tell_openapi,
         }
-        return Starlette(
+        application = Starlette(
             routes=[
                 *(Route(path, self._told(path, endpoint), methods=["POST"]) for path, endpoint in apis.items()),
                 *(Route(path, self._told(path, endpoint), methods=["GET"]) for path, endpoint in looks.items()),
@@ -106,6 +106,8 @@ class Gateway:
             exception_handlers={HTTPException: self._no_route},
             lifespan=self._lifespan,
         )
+        application.router.redirect_slashes = False  # it would repeat the Host that was sent
+        return application
 
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:

@@ -23,7 +23,6 @@ from producers.gateway.metrics import Metrics
 from producers.intake import Chunk, Intake, Report
 from worker.contract import LaneKey
 from worker.errors import RelayError, StoreError, StoreFull
-from worker.telemetry import place_of
 
 STORE_SECONDS: Final = 5.0
 """After which a request is told to come again."""
@@ -131,7 +130,6 @@ class GroupCommit:
                 for each in group:
                     self._settle([each])
                 return
-            log.error("gateway.fault", where=place_of(fault))  # noqa: TRY400 - the exception's text may name somebody
             group[0].failure = fault
         self._answer(group)
 

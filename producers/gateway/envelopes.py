@@ -43,10 +43,15 @@ def batch(content: bytes) -> Envelope:
 
 
 def signed(content: bytes) -> Envelope:
-    """What the webhook gets: a source event, or a list of them. Raises `Declined`."""
-    if content.lstrip().startswith(b"["):
-        return Envelope(_written(_decoded(_decode_list, content)))
-    return Envelope((content,))
+    """What the webhook gets: a source event, or a list of them. What cannot be read is one event that will be refused.
+
+    Raises `Declined` for a list that is too long.
+    """
+    try:
+        events = _decode_list(content)
+    except (ValueError, RecursionError):
+        return Envelope((content,))
+    return Envelope(_written(events))
 
 
 def ignored_type(event: RawEvent) -> EventType | None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 from redis import Redis
+from structlog.testing import capture_logs
 
 from producers.gateway.app import Gateway
 from producers.gateway.envelopes import MOST_EVENTS
@@ -283,6 +284,14 @@ def test_a_refused_event_gets_a_200_from_the_webhook_which_would_else_get_it_aga
     assert (answer.status_code, answer.json()["refused"]) == (200, [{"index": 0, "reason": "timestamp"}])
 
 
+@pytest.mark.parametrize("body", [b"", b"{", b"[{]", b"7", b"[" * 3_000, b"\xff"])
+def test_what_the_webhook_cannot_read_is_refused_like_an_event(client: Client, store: Store, body: bytes) -> None:
+    answer = client.post("/webhooks/segment", content=body, headers=signature(body))
+
+    assert answer.json() == {"success": True, "refused": [{"index": 0, "reason": "json"}]}
+    assert store.refused() == {"json": 1}
+
+
 def test_a_compressed_webhook_is_signed_as_it_is_sent(client: Client, store: Store) -> None:
     plain = json.dumps(event()).encode()
     sent = gzip.compress(plain)
@@ -522,13 +531,28 @@ def test_metrics_tell_of_requests_events_and_changes_and_of_nobody(client: Clien
     assert "jane" not in text
 
 
-@pytest.mark.parametrize(("path", "status"), [("/nowhere", 404), ("/v1/track", 405)])
+@pytest.mark.parametrize(("path", "status"), [("/nowhere", 404), ("/v1/track/", 404), ("/v1/track", 405)])
 def test_any_other_address_is_answered_in_the_same_form(client: Client, path: str, status: int) -> None:
     answer = client.get(path)
 
     assert answer.status_code == status
     assert answer.json()["success"] is False
     assert (answer.headers.get("allow") == "POST") == (status == 405)
+
+
+def test_a_fault_is_answered_and_logged_without_what_it_says(store: Store, clock: Clock) -> None:
+    fault = ValueError("jane@example.com")
+    with (
+        gateway(store, clock, way_in=Cut(store, fault, before=1)) as client,
+        capture_logs() as logs,
+    ):
+        answer = client.post("/v1/track", json=event())
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "fault")
+    faults = [entry for entry in logs if entry["event"] == "gateway.fault"]
+    assert [entry["route"] for entry in faults] == ["/v1/track"]
+    assert faults[0]["where"].startswith("ValueError in test_gateway.py")
+    assert "jane" not in str(logs) + answer.text
 
 
 def test_no_answer_is_guessed_at_or_kept(client: Client) -> None:

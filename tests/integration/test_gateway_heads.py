@@ -1,0 +1,129 @@
+"""Who sends a request line and headers without end, or slowly, is cut off; bodies are not taken for heads."""
+
+import asyncio
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Awaitable, Callable
+from typing import ClassVar
+
+import pytest
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from producers.gateway.heads import MOST_BYTES, BoundedHeads
+
+Talk = Callable[[StreamReader, StreamWriter], Awaitable[bytes]]
+SOON = 10.0
+
+
+class Hasty(BoundedHeads):
+    seconds: ClassVar = 0.05
+
+
+async def lengths(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with how many headers and how many bytes came."""
+    request = Request(scope, receive)
+    body = await request.body()
+    await PlainTextResponse(f"{len(request.headers.raw)} {len(body)}")(scope, receive, send)
+
+
+def talk(talking: Talk, kind: type[BoundedHeads] = BoundedHeads) -> bytes:
+    """What one client gets, who talks like this."""
+
+    async def talked() -> bytes:
+        config = uvicorn.Config(lengths, http=kind, ws="none", lifespan="off", log_config=None)
+        config.load()
+        loop, state = asyncio.get_running_loop(), ServerState()
+        server = await loop.create_server(lambda: kind(config=config, server_state=state, app_state={}), "127.0.0.1", 0)
+        async with server, asyncio.timeout(SOON):
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            try:
+                return await talking(reader, writer)
+            finally:
+                writer.close()
+
+    return asyncio.run(talked())
+
+
+def request(body: bytes, *headers: bytes) -> bytes:
+    return b"\r\n".join([b"POST / HTTP/1.1", *headers, b"content-length: %d" % len(body), b"", body])
+
+
+async def until_closed(reader: StreamReader) -> bytes:
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""
+
+
+async def another_is_cut_off(writer: StreamWriter) -> None:
+    """Returns when whoever has not sent a head by now would be."""
+    reader, silent = await asyncio.open_connection(*writer.get_extra_info("peername"))
+    await until_closed(reader)
+    silent.close()
+
+
+@pytest.mark.parametrize("endless", [b"a" * 1_000, b"x-more: and more\r\n" * 50])
+def test_a_head_without_end_is_cut_off(endless: bytes) -> None:
+    async def talking(reader: StreamReader, writer: StreamWriter) -> bytes:
+        writer.write(b"POST / HTTP/1.1\r\nx-first: ")
+        answer = asyncio.create_task(until_closed(reader))
+        sent = 0
+        while not answer.done() and sent < 1_000 * MOST_BYTES:
+            writer.write(endless)
+            sent += len(endless)
+            try:
+                await writer.drain()
+            except ConnectionError:
+                break
+            await asyncio.sleep(0)
+        assert sent < 500 * MOST_BYTES  # what buffers on the way hold
+        return await answer
+
+    assert talk(talking)[:12] in {b"HTTP/1.1 400", b""}
+
+
+@pytest.mark.parametrize("beginning", [b"", b"POST / HTTP/1.1\r\nx-first: a"])
+def test_a_head_that_does_not_come_is_cut_off(beginning: bytes) -> None:
+    async def talking(reader: StreamReader, writer: StreamWriter) -> bytes:
+        writer.write(beginning)
+        return await until_closed(reader)
+
+    assert talk(talking, Hasty) == b""
+
+
+def test_a_second_head_that_does_not_come_is_cut_off_too() -> None:
+    async def talking(reader: StreamReader, writer: StreamWriter) -> bytes:
+        writer.write(request(b"") + b"POST / HTTP/1.1\r\n")
+        return await until_closed(reader)
+
+    assert talk(talking, Hasty).count(b"HTTP/1.1 200") == 1
+
+
+def test_bodies_are_no_heads_however_large_and_slow_they_are() -> None:
+    async def talking(reader: StreamReader, writer: StreamWriter) -> bytes:
+        whole = request(b"a" * 3 * MOST_BYTES, b"x-one: 1")
+        for _ in range(2):
+            writer.write(whole[:100])
+            await another_is_cut_off(writer)
+            writer.write(whole[100:])
+        writer.write(request(b"", b"connection: close"))
+        return await until_closed(reader)
+
+    answers = talk(talking, Hasty)
+
+    assert answers.count(b"\r\n\r\n2 %d" % (3 * MOST_BYTES)) == 2
+    assert answers.endswith(b"\r\n\r\n2 0")
+
+
+def test_many_requests_on_one_connection_are_each_counted_alone() -> None:
+    async def talking(reader: StreamReader, writer: StreamWriter) -> bytes:
+        for _ in range(20):
+            writer.write(request(b"", b"x-long: " + b"a" * (MOST_BYTES // 4)))
+            await writer.drain()
+        writer.write(request(b"", b"connection: close"))
+        return await until_closed(reader)
+
+    assert talk(talking).count(b"HTTP/1.1 200") == 21
