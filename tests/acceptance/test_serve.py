@@ -266,14 +266,32 @@ class Load:
             return False
 
 
+@contextmanager
+def writes_waiting(redis: Redis) -> Iterator[None]:
+    """Redis writes nothing, long enough for every sender to have something on its way."""
+
+    def now_ms() -> float:
+        seconds, microseconds = cast("tuple[int, int]", redis.time())
+        return seconds * 1000 + microseconds / 1000
+
+    redis.client_pause(20_000, all=False)
+    begun = now_ms()
+    wait_until(lambda: now_ms() > begun + 200)
+    try:
+        yield
+    finally:
+        redis.client_unpause()
+
+
 def test_killed_and_started_again_it_loses_nothing_that_was_answered_with_200(
     folder: Path, store: Store, redis: Redis
 ) -> None:
     with serving(folder) as gateway:
         sending = Load(gateway.url)
         sending.take(200)
-        gateway.process.kill()
-        gateway.process.wait()
+        with writes_waiting(redis):
+            gateway.process.kill()
+            gateway.process.wait()
     with serving(folder, "--port", gateway.port) as gateway:
         sending.take(200)
         sending.end()
@@ -319,7 +337,8 @@ def test_at_the_end_what_is_in_hand_is_answered(folder: Path, store: Store) -> N
         connection.sendall(head(len(body)) + body[:10])
         httpx.get(f"{gateway.url}/healthz")
         gateway.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: not is_open(gateway.address))
+        wait_until(lambda: "Waiting for connections to close" in gateway.said())
+        assert not is_open(gateway.address)
         connection.sendall(body[10:])
         answer = everything(connection)
 
