@@ -271,7 +271,7 @@ def writes_waiting(redis: Redis) -> Iterator[None]:
     """Redis writes nothing, long enough for every sender to have something on its way."""
 
     def now_ms() -> float:
-        seconds, microseconds = cast("tuple[int, int]", redis.time())
+        seconds, microseconds = redis.time()
         return seconds * 1000 + microseconds / 1000
 
     redis.client_pause(20_000, all=False)
