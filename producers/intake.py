@@ -209,11 +209,15 @@ class Intake:
 
 @dataclass(slots=True)
 class Chunk:
-    """What some source events come to: changes by lane, in the order of the events, and what is refused of them."""
+    """What some source events come to: changes by lane, in the order of the events, and what is refused of them.
+
+    A request to forget is about what comes before it in any lane, so it parts them: `lanes` is what came last.
+    """
 
     read: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     left_out: LeftOut = field(default_factory=Counter)
+    before: list[Mapping[LaneKey, list[Change]]] = field(default_factory=list)
     lanes: defaultdict[LaneKey, list[Change]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
@@ -224,9 +228,16 @@ class Chunk:
             whole.read += chunk.read
             whole.refused.update(chunk.refused)
             whole.left_out.update(chunk.left_out)
-            for lane, changes in chunk.lanes.items():
-                whole.lanes[lane] += changes
+            for part in chunk.parts:
+                for lane, changes in part.items():
+                    whole._in_order(lane)
+                    whole.lanes[lane] += changes
         return whole
+
+    @property
+    def parts(self) -> list[Mapping[LaneKey, list[Change]]]:
+        """In their order: all of one has to be appended before anything of the next."""
+        return [*self.before, self.lanes]
 
     @property
     def accepted(self) -> int:
@@ -238,17 +249,26 @@ class Chunk:
             self.refused[outcome.reason] += 1
             return
         for lane, change in outcome:
+            self._in_order(lane)
             self.lanes[lane].append(change)
 
     def rounds(self) -> Iterator[list[Piece]]:
         """At most `MAX_CHANGES` of each lane at a time, so that none gets anything after what it had no room for."""
         chunk_id = uuid4().hex
-        for start in range(0, max(map(len, self.lanes.values()), default=0), MAX_CHANGES):
-            yield [
-                (lane, changes[start : start + MAX_CHANGES], f"{chunk_id}-{start}-{number}")
-                for number, (lane, changes) in enumerate(self.lanes.items())
-                if start < len(changes)
-            ]
+        for place, part in enumerate(self.parts):
+            for start in range(0, max(map(len, part.values()), default=0), MAX_CHANGES):
+                yield [
+                    (lane, changes[start : start + MAX_CHANGES], f"{chunk_id}-{place}-{start}-{number}")
+                    for number, (lane, changes) in enumerate(part.items())
+                    if start < len(changes)
+                ]
+
+    def _in_order(self, lane: LaneKey) -> None:
+        """Begin another part where requests to forget and changes alternate."""
+        last = next(iter(self.lanes), None)
+        if last is not None and last.is_erasures != lane.is_erasures:
+            self.before.append(self.lanes)
+            self.lanes = defaultdict(list)
 
 
 def _or_full(store: Store, piece: Piece) -> int | StoreFull:

@@ -18,7 +18,7 @@ from worker.contract import Change, Identifier, LaneKey, Waiting
 from worker.delivery import Sender, deliver
 from worker.destinations.base import USER_ID, Destination, Entry, FoldedBatch, Person
 from worker.edges import Edges
-from worker.errors import DeliveryError, TryLater
+from worker.errors import DeliveryError, NeedsPerson, TryLater
 from worker.holds import names
 from worker.outgoing import deliver_batch, notes_of
 from worker.store.deadletters import DeadLetter
@@ -28,6 +28,8 @@ from worker.store.lanes import Lease
 MOST_AT_ONCE: Final = 1_000
 ERASURE_FIRST: Final = "an erasure goes first"
 """Why a lane waits that has not passed the erasures yet; that is no reason for them to wait for the lane."""
+EXTENDED_EVERY: Final = 100_000
+"""So many changes of a deep lane are looked through before the leases are extended."""
 LONGEST_WAIT_SECONDS: Final = 10.0
 PAUSE_SECONDS: Final = 0.1
 
@@ -48,19 +50,17 @@ class _Forgotten:
 
 
 def erase(erasures: Lease, edges: Edges, send: Sender, leases: list[Lease]) -> int:
-    """Carry out the oldest requests; returns how many. `leases` are those that each request extends.
+    """Carry out the oldest requests; returns how many. `leases` are those that each request to a vendor extends.
 
     Raises `DeliveryError` or `LeaseLost`; all is then done again but for the lanes that have passed.
     """
     started = time.monotonic()
-    progress = edges.erasures.progress()
-    most = progress.under_way or min(MOST_AT_ONCE, edges.schedule.max_changes)
-    waiting = edges.lanes.read(erasures, most, edges.destination.max_bytes)
-    edges.erasures.note_progress(erasures, len(waiting))
-    requests = _requests(waiting, edges)
+    passed = edges.erasures.passed()
+    most = max(min(MOST_AT_ONCE, edges.schedule.max_changes), *passed.values(), 1)
+    requests = _requests(edges.lanes.read(erasures, most, edges.destination.max_bytes), edges)
     done: Mapping[str, int] | None = None
     try:
-        _forget(requests, progress.passed, erasures, edges, send, leases)
+        _Round(requests, passed, erasures, edges, send, leases).go()
         done = deliver(edges.destination.erase([each.person for each in requests]), send, {}, edges.lanes.keep_notes)
     finally:
         for each in requests:
@@ -75,25 +75,6 @@ def erase(erasures: Lease, edges: Edges, send: Sender, leases: list[Lease]) -> i
         **done,
     )
     return len(requests)
-
-
-def _forget(
-    requests: Sequence[_Forgotten],
-    passed: Collection[str],
-    erasures: Lease,
-    edges: Edges,
-    send: Sender,
-    leases: list[Lease],
-) -> None:
-    """Out of every lane that has not passed the requests, then out of the dead letters."""
-    persons = _Persons(requests, edges.destination)
-    obstacles: list[str] = []
-    for lane, audience in edges.erasures.audiences().items():
-        if lane.member not in passed:
-            obstacles += _erase_from(lane, audience, persons, erasures, edges, send, leases)
-    _discard_letters(persons, edges)
-    if obstacles:
-        raise TryLater("audience held", f"{obstacles[0]}; the erasure goes on when that ends", scope="lane")
 
 
 def _requests(waiting: Sequence[Waiting], edges: Edges) -> list[_Forgotten]:
@@ -116,77 +97,99 @@ def _request(waiting: Waiting, before: Mapping[str, int], *, anew: bool) -> _For
     )
 
 
-# ── One lane ─────────────────────────────────────────────────────────────────────────────────────
+# ── The lanes, one after another ─────────────────────────────────────────────────────────────────
 
 
-def _erase_from(
-    lane: LaneKey,
-    audience: Audience,
-    persons: "_Persons",
-    erasures: Lease,
-    edges: Edges,
-    send: Sender,
-    leases: list[Lease],
-) -> list[str]:
-    """Drop what waits in the lane, end the memberships; returns what is in the way of that."""
-    deletes = edges.destination.deletes_persons
-    with _taken(lane, erasures, edges, leases) as taken:
-        label = _drop(taken.lease, persons, edges) or audience.label
-        in_the_way = taken.held not in {None, ERASURE_FIRST} and not (taken.by_hand and deletes)
-        if audience.may_have_members and in_the_way:
-            return [f"{lane.audience}: {taken.held}"]
-        if audience.may_have_members:
-            _remove(taken.lease, label, persons, edges, send)
-        if not deletes:
-            edges.erasures.note_progress(erasures, len(persons.requests), passed=lane)
-    return []
+@dataclass(slots=True)
+class _Round:
+    """One attempt to take the persons out of every lane that has not passed their requests."""
 
+    requests: Sequence[_Forgotten]
+    passed: Mapping[str, int]
+    """How many of the requests each lane has passed."""
+    erasures: Lease
+    edges: Edges
+    send: Sender
+    leases: list[Lease]
 
-def _drop(lease: Lease, persons: "_Persons", edges: Edges) -> str:
-    """Drop what waits of the persons. Returns the audience's label, if anything that waits tells it."""
-    places: list[int] = []
-    label = ""
-    for place, waiting in edges.erasures.waiting(lease):
-        label = waiting.change.audience_name
-        if whose := persons.of(waiting):
-            whose.waiting += 1
-            places.append(place)
-    edges.erasures.erase(lease, places)
-    return label
+    def go(self) -> None:
+        """Also out of the dead letters. What is in the way of one lane is no matter to the others."""
+        obstacles = [
+            obstacle
+            for lane, audience in self.edges.erasures.audiences().items()
+            if self.passed.get(lane.member, 0) < len(self.requests)
+            and (obstacle := self._erase_from(lane, audience)) is not None
+        ]
+        _discard_letters(_Persons(self.requests, self.edges.destination), self.edges)
+        if obstacles:
+            raise TryLater("audience held", f"{obstacles[0]}; the erasure goes on when that ends", scope="lane")
 
+    def _erase_from(self, lane: LaneKey, audience: Audience) -> str | None:
+        """Drop what waits in the lane, end the memberships; returns what is in the way of that."""
+        persons = _Persons(self.requests[self.passed.get(lane.member, 0) :], self.edges.destination)
+        deletes = self.edges.destination.deletes_persons
+        try:
+            with self._taken(lane) as taken:
+                label = self._drop(taken.lease, persons) or audience.label
+                held = taken.held not in {None, ERASURE_FIRST} and not (taken.by_hand and deletes)
+                if audience.may_have_members and held:
+                    return f"{lane.audience}: {taken.held}"
+                if audience.may_have_members:
+                    self._remove(taken.lease, label, persons)
+                if not deletes:
+                    self.edges.erasures.note_passed(self.erasures, lane, len(self.requests))
+        except (NeedsPerson, TryLater) as order:
+            if order.scope != "lane":
+                raise
+            if deletes and not (isinstance(order, TryLater) and order.outcome_unknown):
+                return None  # they are deleted all the same
+            return f"{lane.audience}: {order}"
+        return None
 
-def _remove(lease: Lease, label: str, persons: "_Persons", edges: Edges, send: Sender) -> None:
-    """End the memberships in one audience."""
-    at_ms = persons.requests[-1].stamp
-    batch = FoldedBatch(lease.lane, lease.batch_id, persons.entries, (), audience_name=label, at_ms=at_ms)
-    receipt = deliver_batch(batch, edges, send, notes_of(lease.lane, edges))
-    persons.count_removed(receipt.refused.keys())
+    def _drop(self, lease: Lease, persons: "_Persons") -> str:
+        """Drop what waits of the persons. Returns the audience's label, if anything that waits tells it."""
+        places: list[int] = []
+        label = ""
+        for place, waiting in self.edges.erasures.waiting(lease):
+            label = waiting.change.audience_name
+            if whose := persons.of(waiting):
+                whose.waiting += 1
+                places.append(place)
+            if place % EXTENDED_EVERY == EXTENDED_EVERY - 1:
+                for each in self.leases:
+                    self.edges.lanes.extend(each, self.edges.schedule)
+        self.edges.erasures.erase(lease, places)
+        return label
 
+    def _remove(self, lease: Lease, label: str, persons: "_Persons") -> None:
+        """End the memberships in one audience."""
+        at_ms = persons.requests[-1].stamp
+        batch = FoldedBatch(lease.lane, lease.batch_id, persons.entries, (), audience_name=label, at_ms=at_ms)
+        receipt = deliver_batch(batch, self.edges, self.send, notes_of(lease.lane, self.edges))
+        persons.count_removed(receipt.refused.keys())
 
-@contextmanager
-def _taken(lane: LaneKey, erasures: Lease, edges: Edges, leases: list[Lease]) -> Iterator[Taken]:
-    """The lane, leased; and given back with the time that a vendor may need for a request of unknown outcome."""
-    waited = 0.0
-    while (taken := edges.erasures.take(lane, edges.schedule)) is None:
-        if waited >= LONGEST_WAIT_SECONDS:
-            raise TryLater(
-                "audience busy", f"{lane.audience} is being flushed; the erasure goes on after that", scope="lane"
-            )
-        edges.pause(PAUSE_SECONDS)
-        waited += PAUSE_SECONDS
-        edges.lanes.extend(erasures, edges.schedule)
-    lease = taken.lease
-    leases.append(lease)
-    try:
-        yield taken
-    except DeliveryError as order:
-        unknown = isinstance(order, TryLater) and order.outcome_unknown
-        edges.lanes.give_back(lease, order.reason, lane_ms=edges.schedule.settle_ms if unknown else 0)
-        raise
-    else:
-        edges.lanes.give_back(lease)
-    finally:
-        leases.remove(lease)
+    @contextmanager
+    def _taken(self, lane: LaneKey) -> Iterator[Taken]:
+        """The lane, leased; and given back with the time that a vendor may need for a request of unknown outcome."""
+        lanes, schedule = self.edges.lanes, self.edges.schedule
+        waited = 0.0
+        while (taken := self.edges.erasures.take(lane, schedule)) is None:
+            if waited >= LONGEST_WAIT_SECONDS:
+                raise TryLater("being flushed", scope="lane")
+            self.edges.pause(PAUSE_SECONDS)
+            waited += PAUSE_SECONDS
+            lanes.extend(self.erasures, schedule)
+        self.leases.append(taken.lease)
+        try:
+            yield taken
+        except DeliveryError as order:
+            unknown = isinstance(order, TryLater) and order.outcome_unknown
+            lanes.give_back(taken.lease, order.reason, lane_ms=schedule.settle_ms if unknown else 0)
+            raise
+        else:
+            lanes.give_back(taken.lease)
+        finally:
+            self.leases.remove(taken.lease)
 
 
 # ── Whose is it ──────────────────────────────────────────────────────────────────────────────────
@@ -218,8 +221,8 @@ class _Persons:
     def of(self, lane_value: Waiting | DeadLetter) -> _Forgotten | None:
         """Whose change it is; None: nobody's of them, or it came after the request."""
         arrived = lane_value.stamp if isinstance(lane_value, Waiting) else lane_value.arrived_ms
-        request = next((self._known[each] for each in self._handles(lane_value.change) if each in self._known), None)
-        return request if request is not None and arrived <= request.stamp else None
+        theirs = [self._known[each] for each in self._handles(lane_value.change) if each in self._known]
+        return next((request for request in theirs if arrived <= request.stamp), None)
 
     def count_removed(self, refused: Collection[Identifier]) -> None:
         for place, identifiers in ((entry.position, entry.identifiers) for entry in self.entries):
@@ -231,9 +234,12 @@ class _Persons:
             yield from self._forms(identifier)
         user_id = change.properties.get(USER_ID)
         if isinstance(user_id, str):
-            yield Identifier("user_id", user_id)
+            yield Identifier("user_id", user_id.strip())
 
     def _forms(self, identifier: Identifier) -> Iterator[Identifier]:
+        if identifier.type == "user_id":
+            yield Identifier("user_id", identifier.value.strip())
+            return
         for alias in self._destination.aliases(identifier):
             yield alias
             yield self._destination.vendor_form(alias)

@@ -140,7 +140,7 @@ class GroupCommit:
         report = Report()
         self._intake.append(Chunk.joined(each.chunk for each in group), report, on_full=full.__setitem__)
         for each in group if full else ():
-            each.failure = next((full[lane] for lane in each.chunk.lanes if lane in full), None)
+            each.failure = next((full[lane] for part in each.chunk.parts for lane in part if lane in full), None)
         self._note(next(iter(full.values()), None))
         self._count(Chunk.joined(each.chunk for each in group if each.failure is None), report)
 

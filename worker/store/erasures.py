@@ -38,13 +38,6 @@ class Audience(NamedTuple):
     may_have_members: bool
 
 
-class Progress(NamedTuple):
-    """How far the erasures at the head of their lane are: so many of them, and the lanes they have passed."""
-
-    under_way: int | None
-    passed: frozenset[str]
-
-
 class Erasures:
     """The erasures of one destination."""
 
@@ -104,15 +97,15 @@ class Erasures:
         for start in range(0, len(ordered), PAGE):
             self._owned(self._erase, lease.lane.member, lease.token, *ordered[start : start + PAGE])
 
-    def progress(self) -> Progress:
+    def passed(self) -> dict[str, int]:
+        """How many of the oldest requests each lane has passed, by its name inside the destination."""
         with translated():
             found = cast("dict[bytes, bytes]", self._client.hgetall(f"{self._root}:erasing"))
-        count = found.pop(b"#", None)
-        return Progress(None if count is None else int(count), frozenset(member.decode() for member in found))
+        return {member.decode(): int(count) for member, count in found.items()}
 
-    def note_progress(self, erasures: Lease, count: int, passed: LaneKey | None = None) -> None:
-        """So many erasures at the head of their lane are under way, and a lane has passed them. Raises `LeaseLost`."""
-        self._owned(self._pass, erasures.token, count, passed.member if passed else "")
+    def note_passed(self, erasures: Lease, lane: LaneKey, count: int) -> None:
+        """A lane has passed so many of the oldest requests. Raises `LeaseLost`."""
+        self._owned(self._pass, erasures.token, lane.member, count)
 
     def keep_receipt(self, request: str, receipt: Mapping[str, object]) -> None:
         """Remember what became of a request to forget somebody."""

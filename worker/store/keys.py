@@ -69,7 +69,7 @@ TABLE: Final = (
         "never",
         "lanes of which the vendor took, or may have taken, anything → the audience's label",
     ),
-    Key("relay:{*}:erasing", "hash", "never", "# → how many erasures are under way; and the lanes they have passed"),
+    Key("relay:{*}:erasing", "hash", "never", "lane → how many of the oldest erasures it has passed"),
     Key("relay:{*}:erasure:*", "string", "90 days", "what became of one request to forget somebody, as JSON"),
     Key("relay:{credential:*}:token", "hash", "the token's life", "access token, when it ends, who renews it"),
     Key("relay:{credential:*}:limit", "string", "a minute", "the rate limiter's theoretical arrival time (µs)"),

@@ -1,5 +1,5 @@
 -- Push changes onto the tail of one lane, each stamped with the time of arrival. Safe to repeat.
--- touches  :chunk:<id>  :seen:<window>:<shard>  :lane:<lane>  :since  :depth  :counters  (reads :parked)
+-- touches  :chunk:<id>  :seen:<window>:<shard>  :lane:<lane>  :since  :depth  :counters  (reads :parked, :lane:-1/erasures)
 -- ARGV     lane, chunk id, how long it is remembered (ms), max_waiting, window for duplicates (ms, 0: none), now or '',
 --          {message id's digest or '', value}…
 -- returns  how many were appended, now or before; -1 there is no room
@@ -34,6 +34,11 @@ local function is_duplicate(digest)
   return false
 end
 
+-- What comes after a request to forget that waits is newer than it, also within the millisecond.
+local request = lane ~= ERASURES and redis.call('LINDEX', lane_key(ERASURES), -1)
+if request then
+  now = math.max(now, tonumber(string.sub(request, 1, 13)) + 1)
+end
 local stamp, values = string.format('%013.0f', now), {}
 for i = 7, #ARGV, 2 do
   if not is_duplicate(ARGV[i]) then
