@@ -43,7 +43,7 @@ check: $(STAMP) ## format, lint, types, imports
 
 .PHONY: test
 test: $(STAMP) ## every test, with a real Redis and real workers
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3 --dist worksteal
 
 .PHONY: chaos
 chaos: $(STAMP) ## kill workers and Redis while vendors fail, then compare; ARGS="--seed 7 --events 200000"
