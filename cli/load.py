@@ -103,7 +103,7 @@ class _Loading:
                 )
         except BaseException:
             self._print(failed=True)
-            if resuming is not None and self.report.read and any(Path(each).is_file() for each in self._paths):
+            if resuming is not None and self.report.changes and any(Path(each).is_file() for each in self._paths):
                 click.echo("what was read stays loaded; load the same files again, and it goes on there", err=True)
             raise
         self._print()
