@@ -110,7 +110,7 @@ def event(number: int) -> bytes:
 
 @pytest.mark.parametrize("name", ["events.ndjson", "events.ndjson.gz"])
 def test_a_load_that_is_killed_again_and_again_ends_as_one_that_was_not(machine: Machine, name: str) -> None:
-    count = 60_000
+    count = 40_000
     path, refused = machine.write(name, map(event, range(count))), machine.folder / "refused.ndjson"
     arguments = ("--json", "--refused", refused, path)
     undisturbed = machine.load(*arguments, ends_with=1)
@@ -118,7 +118,7 @@ def test_a_load_that_is_killed_again_and_again_ends_as_one_that_was_not(machine:
     machine.redis.flushall()
     refused.unlink()
 
-    for part in (0.1, 0.4, 0.7):
+    for part in (0.2, 0.6):
         process = machine.start(*arguments)
         wait_until(lambda enough=count * part: machine.accepted() > enough)  # type: ignore[misc]  # mypy sees no default
         process.send_signal(signal.SIGKILL)
