@@ -3,13 +3,20 @@
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
-from tests.destinations.conftest import FIRST_CHANGE, Bench, enters, leaves
+from producers.intake import Intake
+from producers.routing import Router
+from sandbox.app import Sandbox
+from tests.conftest import Clock
+from tests.destinations.conftest import FIRST_CHANGE, Bench, configured, enters, leaves, open_bench
+from worker import erasure
 from worker.batching import Burial, Settlement
 from worker.contract import Change, Identifier, LaneKey, Waiting
 from worker.errors import LeaseLost
-from worker.store.lanes import Schedule
+from worker.store.lanes import Lease, Schedule
+from worker.store.store import Store
 
 JANE = Identifier("email", "jane@example.com")
 AMENDMENT = FIRST_CHANGE | {"taboola": "amend"}
@@ -300,3 +307,139 @@ def test_places_of_a_long_lane_are_dropped_exactly(bench: Bench) -> None:
     assert left == [each for _, each in whole if each.change != enters("jane")]
     assert len(places) == len(left) == 1500
     assert all(isinstance(each, Waiting) for each in left)
+
+
+# ── In the order of the events ───────────────────────────────────────────────────────────────────
+
+
+def load(bench: Bench, *events: tuple[str, str]) -> None:
+    """Events of one load: `enter`, `leave` or `delete`, and who."""
+    settings = configured(bench.kind)
+    intake = Intake(Router([settings]), Store(bench.edges.lanes._client, now_ms=bench.clock), bench.clock)  # noqa: SLF001 - the store of the bench
+    report = intake.accept_many(_event(number, act, who) for number, (act, who) in enumerate(events))
+    assert report.accepted == len(events)
+
+
+def _event(number: int, act: str, who: str) -> dict[str, Any]:
+    traits = {"email": f"{who}@example.com"}
+    if act == "delete":
+        return {"type": "delete", "messageId": f"m-{number}", "userId": who, "traits": traits}
+    properties = {"audience_key": "vip", "vip": act == "enter"}
+    return {"type": "track", "messageId": f"m-{number}", "properties": properties, "traits": traits}
+
+
+@pytest.mark.parametrize(
+    ("acts", "member"),
+    [
+        (["enter", "delete"], False),
+        (["delete", "enter"], True),
+        (["enter", "delete", "enter"], True),
+        (["enter", "delete", "enter", "leave", "delete"], False),
+        (["delete", "enter", "delete", "enter", "enter"], True),
+    ],
+)
+def test_a_load_forgets_what_comes_before_and_keeps_what_comes_after(
+    bench: Bench, acts: list[str], *, member: bool
+) -> None:
+    """All within one millisecond of the clock."""
+    load(bench, ("delete", "bob"), *((act, "jane") for act in acts), ("enter", "joe"))
+
+    flush_all(bench)
+
+    everybody = {bench.form("joe@example.com")} | ({bench.form("jane@example.com")} if member else set())
+    assert bench.members() == everybody
+    assert bench.status().unaccounted == 0
+
+
+# ── What is in the way of one lane ───────────────────────────────────────────────────────────────
+
+
+def test_a_lane_that_fails_is_no_matter_to_the_others(store: Store, clock: Clock) -> None:
+    sandbox = Sandbox(clock=lambda: clock() / 1000)
+    bench = open_bench("criteo", store, clock, sandbox)
+    for audience in ("a", "b"):
+        bench.append([enters("jane")], audience)
+    bench.flush()
+    bench.flush()
+    sandbox.criteo.switches = replace(sandbox.criteo.switches, read_only=frozenset({"a"}))
+    bench.edges.lanes.keep_notes({"list:a": None, "searched": None})
+
+    forget(bench, JANE)
+    bench.flush()
+    bench.append([enters("joe")], "b")
+    bench.append([enters("joe")], "c")
+    for _ in range(6):
+        bench.flush()  # the erasures are tried again
+        bench.flush_now()
+
+    assert bench.members("a") == {"jane@example.com"}
+    assert bench.members("b") == bench.members("c") == {"joe@example.com"}
+    [held] = [each.hold for each in bench.status().lanes if each.lane.is_erasures]
+    assert held is not None
+    assert "a: contact list is read-only" in held.reason
+
+    sandbox.criteo.switches = replace(sandbox.criteo.switches, read_only=frozenset())
+    clock.advance(seconds=900)
+    flush_all(bench)
+
+    assert bench.members("a") == set()
+    assert bench.members("b") == {"joe@example.com"}
+
+
+def test_later_requests_wait_for_no_earlier_one(store: Store, clock: Clock) -> None:
+    bench = open_bench("criteo", store, clock, Sandbox(clock=lambda: clock() / 1000))
+    for audience in ("a", "b"):
+        bench.append([enters("jane"), enters("ada")], audience)
+    bench.flush()
+    bench.flush()
+    bench.edges.lanes.hold_by_hand(LaneKey("shop", "a"), "wait")
+    forget(bench, JANE)
+    bench.flush_now()
+    forget(bench, Identifier("email", "ada@example.com"), request="r-2")
+    clock.advance(seconds=1)
+    bench.append([enters("ada", at=5), enters("joe", at=5)], "b")
+
+    for _ in range(4):
+        bench.flush()  # the erasures are tried again
+        bench.flush_now()
+
+    assert bench.members("b") == {"ada@example.com", "joe@example.com"}
+    assert bench.members("a") == {"jane@example.com", "ada@example.com"}
+
+
+def test_of_two_requests_the_later_one_counts_too(store: Store, clock: Clock) -> None:
+    """By email, then a change with that email and a device, then by the device."""
+    bench = open_bench("taboola", store, clock, Sandbox(clock=lambda: clock() / 1000))
+    device = Identifier("device", "6D92078A-8246-4BA4-AE5B-76104861E7DC")
+    forget(bench, JANE)
+    clock.advance(seconds=1)
+    bench.append([replace_identifiers(enters("jane"), JANE, device)])
+    clock.advance(seconds=1)
+    forget(bench, device, request="r-2")
+
+    flush_all(bench)
+
+    assert bench.members() == set()
+    assert bench.status().counters["erased"] == 1
+
+
+def test_the_leases_are_kept_while_a_deep_lane_is_looked_through(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure, "EXTENDED_EVERY", 1)
+    bench.append([enters("jane"), enters("joe"), enters("ada")])
+    bench.clock.advance(seconds=1)
+    forget(bench, JANE)
+    extended: list[LaneKey] = []
+    original = bench.edges.lanes.extend
+
+    def noting(lease: Lease, schedule: Schedule) -> None:
+        extended.append(lease.lane)
+        original(lease, schedule)
+
+    monkeypatch.setattr(bench.edges.lanes, "extend", noting)
+    bench.flush_now()
+
+    assert extended[:6] == [LaneKey.erasures("shop"), LaneKey("shop", "vip")] * 3
+
+
+def replace_identifiers(change: Change, *identifiers: Identifier) -> Change:
+    return msgspec.structs.replace(change, identifiers=identifiers)
