@@ -83,7 +83,9 @@ class Asked:
 @click.option("--email", "emails", multiple=True, help="Whose email it is; plain or hashed. Repeatable.")
 @click.option("--user-id", "user_ids", multiple=True, help="Whose user id it is. Repeatable.")
 @click.option("--device-id", "devices", multiple=True, help="Whose device id it is. Repeatable.")
-@click.option("--receipt", "receipt_id", metavar="ID", help="Only tell what became of an earlier request.")
+@click.option(
+    "--receipt", "receipt_id", metavar="ID", help="Only tell what became of a request; also a delete event's messageId."
+)
 @click.option("--wait", type=Duration(), default=WAIT, show_default="2m", help="How long to wait until it is done.")
 @click.option("--no-wait", is_flag=True, help="Only ask for it; see --receipt.")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
@@ -159,17 +161,24 @@ def _ask(given: Sequence[Handle], receipt_id: str, relay: Settings, store: Store
             changes[lane.destination].append(change)
     readable = len(given) - len(unreadable)
     for destination in relay.destinations:
-        _append(destination, changes[destination.name], receipt_id, readable, store)
+        own = changes[destination.name]
+        _append(destination, own, receipt_id, readable - _count_that_reach(own, destination), store)
     return unreadable
 
 
+def _count_that_reach(changes: Sequence[Change], destination: DestinationSettings) -> int:
+    """How many of the requests the vendor can carry out; by others only what waits for it can be dropped."""
+    by_user_id = destination.reading().erases_by_user_id
+    return sum(by_user_id or any(each.type != "user_id" for each in change.identifiers) for change in changes)
+
+
 def _append(
-    destination: DestinationSettings, changes: Sequence[Change], receipt_id: str, readable: int, store: Store
+    destination: DestinationSettings, changes: Sequence[Change], receipt_id: str, unused: int, store: Store
 ) -> None:
     """The record first: a request without one could not be found again."""
     record = {
         "asked": [change.message_id for change in changes],
-        "unused": readable - len(changes),
+        "unused": unused,
     }
     store.erasures(destination.name).keep_receipt(receipt_id, record)
     for start in range(0, len(changes), CHUNK):
@@ -196,6 +205,8 @@ def _asked_of(destination: DestinationSettings, receipt_id: str, store: Store) -
     record = store.erasures(destination.name).receipts([receipt_id]).get(receipt_id)
     if record is None:
         return None
+    if "asked" not in record:  # of a single request: the message id of a source event
+        return Asked(destination.name, destination.kind, 0, _needs(destination), [receipt_id])
     return Asked(destination.name, destination.kind, record["unused"], _needs(destination), record["asked"])
 
 

@@ -139,7 +139,7 @@ class Route:
     def _holds(self, identifier: Identifier) -> bool:
         """Whether the vendor, or what waits for it, may hold somebody by this."""
         if identifier.type == "user_id":
-            return self.reading.erases_by_user_id
+            return self.reading.erases_by_user_id or self.reading.keeps_user_ids
         return identifier.type in self.reading.identifiers and self._can_use(identifier)
 
     def _can_use(self, identifier: Identifier) -> bool:

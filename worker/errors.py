@@ -18,6 +18,7 @@ Outcomes of single changes are values in a `Receipt`, never exceptions. No text 
 identifier or a secret.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 
@@ -56,6 +57,11 @@ class DeliveryError(RelayError):
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail
+
+    def reword(self, words: Callable[[str], str]) -> None:
+        """Say its detail in other words."""
+        self.detail = words(self.detail)
+        self.args = (f"{self.reason}: {self.detail}" if self.detail else self.reason,)
 
 
 Scope = Literal["lane", "destination", "credential"]

@@ -1,5 +1,8 @@
 """Delivers one folded batch over the edges of its destination: conversation, isolation of what is refused, notes."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import structlog
@@ -8,8 +11,11 @@ from worker.contract import LaneKey
 from worker.delivery import Sender, deliver
 from worker.destinations.base import FoldedBatch, Notes, Receipt
 from worker.edges import Edges
+from worker.errors import DeliveryError
 from worker.isolation import Isolated, deliver_isolating
 
+SHORTEST_HIDDEN: Final = 3
+"""Shorter texts name nobody, and stand in too many words."""
 WORKING_SIZE: Final = "working_size"
 """The note of how many entries a request may have, learned where the vendor took no more."""
 
@@ -22,16 +28,36 @@ def notes_of(lane: LaneKey, edges: Edges) -> Notes:
 
 
 def deliver_batch(batch: FoldedBatch, edges: Edges, send: Sender, notes: Notes) -> Receipt:
-    """Raises `DeliveryError`; nothing is then known to be delivered."""
+    """Raises `DeliveryError`; nothing is then known to be delivered. No words of the vendor's name anybody."""
     if not batch.entries:
         return Receipt()
 
     def attempt(part: FoldedBatch) -> Receipt:
         return deliver(edges.destination.converse(part, notes), send, notes, edges.lanes.keep_notes)
 
-    isolated = deliver_isolating(batch, attempt)
+    try:
+        isolated = deliver_isolating(batch, attempt)
+    except DeliveryError as order:
+        order.reword(partial(nameless, batch=batch))
+        raise
     _remember_size(isolated, edges)
-    return isolated.receipt
+    receipt = isolated.receipt
+    reasons = {reason: nameless(reason, batch) for reason in set(receipt.refused.values())}
+    return replace(receipt, refused={whom: reasons[reason] for whom, reason in receipt.refused.items()})
+
+
+def nameless(words: str, batch: FoldedBatch) -> str:
+    """A vendor's words without anything that was sent of a person: vendors repeat what they do not like."""
+    for text in _sent(batch):
+        if len(text) >= SHORTEST_HIDDEN and text in words:
+            words = words.replace(text, "…")
+    return words
+
+
+def _sent(batch: FoldedBatch) -> Iterator[str]:
+    for entry in batch.entries:
+        yield from (identifier.value for identifier in entry.identifiers)
+        yield from (value for value in entry.properties.values() if isinstance(value, str))
 
 
 def _remember_size(isolated: Isolated, edges: Edges) -> None:

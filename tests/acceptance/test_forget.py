@@ -47,6 +47,7 @@ def test_without_workers_it_is_pending_and_what_cannot_be_reached_is_told(fleet:
     assert "--email: this is no email" in result.output
     assert "criteo: 1 handle could not be looked for; give an email" in result.output
     assert "taboola: 1 handle could not be looked for; give an email or a device id" in result.output
+    assert "stackadapt: 1 handle could not be looked for; give an email" in result.output
     assert "stackadapt: 1 not done yet" in result.output
     assert fleet.counters("stackadapt") == {"accepted": 1, "waiting": 1}
 

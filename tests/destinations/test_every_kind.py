@@ -6,10 +6,12 @@ import pytest
 from pydantic import ValidationError
 
 from tests.destinations.conftest import FIRST_CHANGE, Bench, configured, counters, enters, leaves
-from worker.contract import Change
+from worker.contract import Change, Identifier, LaneKey
 from worker.destinations import REGISTRY
+from worker.destinations.base import Entry, FoldedBatch
 from worker.edges import probe
 from worker.errors import DeliveryError
+from worker.outgoing import nameless
 
 
 def held_for(bench: Bench) -> str:
@@ -182,3 +184,17 @@ def test_no_batch_may_be_configured_that_a_request_cannot_carry(kind: str) -> No
     assert configured(kind, batch={"max_changes": most}).batch.max_changes == most
     with pytest.raises(ValidationError):
         configured(kind, batch={"max_changes": most + 1})
+
+
+def test_no_reason_of_a_refusal_names_whom_it_is_about() -> None:
+    """Vendors repeat what they do not like."""
+    batch = FoldedBatch(
+        LaneKey("shop", "vip"),
+        "b1",
+        removes=(Entry(0, (Identifier("gum", "gum-of-ada"), Identifier("device", "xy"))),),
+        adds=(Entry(1, (Identifier("email", "bob@example.com"),), {"first_name": "Robert Q", "age": 42}),),
+    )
+
+    told = nameless("gum-of-ada and bob@example.com, called 'Robert Q', not xy or 42", batch)
+
+    assert told == "… and …, called '…', not xy or 42"

@@ -32,7 +32,7 @@ from tests.destinations.stackadapt_talk import (
 )
 from worker.batching import fold
 from worker.contract import STAMP_DIGITS, Change, Identifier, LaneKey, encode
-from worker.destinations.base import ConsentReading, Receipt
+from worker.destinations.base import ConsentReading, Receipt, Request, Response
 from worker.destinations.stackadapt import StackAdapt
 from worker.destinations.stackadapt_mapping import RESERVED
 from worker.store.store import Store
@@ -316,17 +316,23 @@ def test_the_mapping_is_sent_again_after_the_set_time(store: Store, clock: Clock
         assert bench.requests("graphql") == requests
 
 
-def test_a_clock_that_was_far_ahead_keeps_no_mapping_from_being_sent(store: Store, clock: Clock) -> None:
-    clock.advance(seconds=365 * DAY)
-    bench = stackadapt(store, clock)
-    bench.append([enters("ada")])
-    bench.flush()
-    clock.advance(seconds=-365 * DAY)
-    store.lanes("shop").release(None)
-    bench.append([enters("bob")])
-    bench.flush()
+def test_older_lanes_do_not_bring_the_mapping_back() -> None:
+    """Of two lanes whose heads lie further apart than the mapping lasts, flushed in turns."""
+    made, hour, notes = destination(mapping_refresh_hours=1), 3_600_000, dict[str, str]()
+    requests: list[Request] = []
 
-    assert bench.requests("graphql") == 4
+    def send(request: Request) -> Response:
+        requests.append(request)
+        return answer(OK)
+
+    sent: list[int] = []
+    for at in (1, 9, 1, 9, 2, 10):
+        requests.clear()
+        batch = fold(LaneKey("stack", "vip"), "b1", [enters("ada")], made.vendor_form, at_ms=at * hour)
+        carry(made.converse(batch, notes), send)
+        sent.append(len(requests))
+
+    assert sent == [2, 2, 1, 1, 1, 2]
 
 
 def test_a_mapping_that_has_changed_is_sent_before_the_next_profiles(store: Store, clock: Clock) -> None:

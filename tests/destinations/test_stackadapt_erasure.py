@@ -152,4 +152,5 @@ def test_a_hashed_email_or_a_device_never_reaches_the_vendor() -> None:
 
     assert [made.aliases(each) for each in handles] == [(), (), ()]
     assert [made.aliases(each) for each in kept] == [(each,) for each in kept]
-    assert settings_of().reading().erases_by_user_id
+    assert settings_of().reading().keeps_user_ids
+    assert not settings_of().reading().erases_by_user_id

@@ -558,7 +558,7 @@ def test_events_may_name_their_account() -> None:
         "path": "context.personas.audience_settings.account_id",
         "configured": "my-account",
         "api": "http://sandbox.test/taboola",
-        "pattern": r"(?!\d+$)[a-z0-9-]+",
+        "pattern": r"(?!\d+$)[a-z0-9-]{1,100}",
     }
 
 

@@ -48,7 +48,9 @@ class Reading(NamedTuple):
     phone_region: str | None = None
     """The country (ISO 3166, two letters) of phone numbers that name none."""
     erases_by_user_id: bool = False
-    """Whether the vendor, or what waits for it, holds user ids, so that an erasure by user id alone has an effect."""
+    """Whether the vendor holds user ids, so that it can forget whoever has one."""
+    keeps_user_ids: bool = False
+    """Whether what waits for it carries user ids, so that this can be dropped by them."""
     audience: str = "audience_key"
     """Where the vendor's name for the audience stands: `audience_key` (as read from the event), or a path."""
     audience_names: Mapping[str, str] | None = None

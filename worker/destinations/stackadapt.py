@@ -84,7 +84,8 @@ class StackAdaptSettings(DestinationSettings):
     def reading(self) -> Reading:
         return Reading(
             identifiers=("email",),
-            erases_by_user_id=True,
+            keeps_user_ids=True,
+            erases_by_user_id=self.maps_user_ids,
             audience="context.personas.computation_id",
             fallback_to_key=True,
             labelled=True,
@@ -184,18 +185,18 @@ class StackAdapt(Destination):
         email = by_email(advertiser, for_good=self._settings.erase_as_compliance_request)
         handles = dict.fromkeys(each for person in persons for each in person.identifiers)
         emails = [each.value for each in handles if _is_plain_email(each)]
-        ids = [each.value for each in handles if each.type == "user_id" and self._settings.maps_user_ids]
+        ids = [each.value.strip() for each in handles if each.type == "user_id" and self._settings.maps_user_ids]
         return {
             "profiles_by_email": (yield from delete(url, email, emails)),
             "profiles_by_external_id": (yield from delete(url, by_external_id(advertiser), ids)),
         }
 
     def _is_mapping_due(self, at_ms: int, notes: Notes) -> bool:
-        """Whether it is another than the vendor took last, or that was long ago (or ahead, by a wrong clock)."""
+        """Whether it is another than the vendor took last, or that was long ago. Older lanes tell no earlier time."""
         fingerprint, _, taken_at = notes.get(MAPPING, "").partition(" ")
         if fingerprint != self._fingerprint:
             return True
-        return at_ms > 0 and abs(at_ms - int(taken_at)) >= self._refresh_ms
+        return at_ms > 0 and at_ms - int(taken_at) >= self._refresh_ms
 
     def _map(self, at_ms: int, notes: Notes) -> Generator[Request, Response, None]:
         """Until the vendor has said yes, nobody knows which mapping is in force: so the note goes first."""

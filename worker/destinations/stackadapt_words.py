@@ -65,7 +65,7 @@ _DOCUMENT: Final = _pattern(
 _FORM: Final = _pattern(r"\bjson\b|must be an? (array|list|string)")
 _CONTENT: Final = _pattern(r"\b(profiles?|emails?|property|properties|rows?)\b")
 _ABSENCE: Final = _pattern(
-    r"not found|not exist|doesn't exist|could ?n[o']t find",
+    r"not (be )?found|not exist|doesn't exist|could ?n[o']t find",
     r"\b(no|unknown) (such |matching )?(profile|user|person|record|email|external)",
 )
 _EXPIRED: Final = _pattern(r"\btoken\b.*\bexpired|\bexpired\b.*\btoken")

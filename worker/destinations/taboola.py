@@ -44,7 +44,7 @@ MAX_USERS: Final = 100_000
 _HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f-]+")
 
 
-ACCOUNT_ID: Final = r"(?!\d+$)[a-z0-9-]+"
+ACCOUNT_ID: Final = r"(?!\d+$)[a-z0-9-]{1,100}"
 """Lower-case and dashes; the number that an account has, too, is another id (page "get allowed accounts")."""
 
 
