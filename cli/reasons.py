@@ -9,7 +9,7 @@ WORDS: Final[Mapping[Reason, str]] = {
     "too_large": f"larger than {MAX_EVENT_BYTES:,} bytes",
     "json": "no JSON object in UTF-8, or a broken CSV row",
     "type": "none of track, identify and delete",
-    "shape": "a part that is read should be an object, and is none, or a CSV row with another number of cells than its header",
+    "shape": "a part that is read is no object, or a CSV row has not as many cells as its header",
     "class": "about something other than an audience or a journey step",
     "timestamp": "its timestamp is not ISO 8601",
     "audience": "names no audience, or none that its destinations know",
