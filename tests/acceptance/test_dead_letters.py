@@ -29,13 +29,13 @@ def buried(fleet: Fleet) -> Fleet:
 
 
 def listed(fleet: Fleet) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = run_json(fleet, "dead-letters", "list")["dead_letters"]
+    found: list[dict[str, Any]] = run_json(fleet, "dead-letters", "list", "--destination", "criteo")["dead_letters"]
     return found
 
 
 def test_a_refused_change_is_listed_without_whom_it_is_about_and_shown_with_it(buried: Fleet) -> None:
     (one,) = listed(buried)
-    table = run(buried, "dead-letters", "list").stdout
+    table = run(buried, "dead-letters", "list", "--destination", "criteo").stdout
     shown = run_json(buried, "dead-letters", "show", "criteo", str(one["number"]))
 
     assert (one["destination"], one["audience"], one["entered"], one["superseded"]) == ("criteo", "vip", True, False)
@@ -57,13 +57,13 @@ def test_status_tells_how_many_there_are(buried: Fleet) -> None:
 def test_an_export_has_everything_and_changes_nothing(buried: Fleet) -> None:
     path = buried.folder / "letters.ndjson"
 
-    result = run(buried, "dead-letters", "export", "--output", str(path))
+    result = run(buried, "dead-letters", "export", "--destination", "criteo", "--output", str(path))
 
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "1 dead letter exported\n")
     (line,) = path.read_text().splitlines()
     assert json.loads(line) == run_json(buried, "dead-letters", "show", "criteo", "1")
     assert path.stat().st_mode & 0o777 == 0o600
-    assert run(buried, "dead-letters", "export", "--output", str(path)).returncode == 2
+    assert run(buried, "dead-letters", "export", "--destination", "criteo", "--output", str(path)).returncode == 2
     assert buried.counters("criteo")["buried"] == 1
 
 
@@ -82,7 +82,7 @@ def test_what_is_replayed_and_refused_again_is_buried_again(buried: Fleet) -> No
 
 
 def test_what_is_discarded_is_gone_and_counted(buried: Fleet) -> None:
-    done = run_json(buried, "dead-letters", "discard", "--all")
+    done = run_json(buried, "dead-letters", "discard", "--destination", "criteo")
 
     assert (done["matched"], done["discarded"]) == (1, 1)
     assert listed(buried) == []
@@ -98,7 +98,11 @@ def test_on_a_terminal_a_person_is_asked_first(buried: Fleet, answer: str, code:
     ours, theirs = pty.openpty()
     environment = os.environ | {"RELAY_CONFIG": str(buried.folder / "relay.toml")}
     with subprocess.Popen(
-        [COMMAND, "dead-letters", "discard", "--all"], env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+        [COMMAND, "dead-letters", "discard", "--destination", "criteo"],
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
     ) as discarding:
         os.close(theirs)
         said = b""
