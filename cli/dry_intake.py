@@ -1,4 +1,4 @@
-"""Source events parsed and routed, and appended nowhere."""
+"""Source events decoded and routed, and appended nowhere."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +10,7 @@ from producers.form import Form
 from producers.ndjson import Place
 from producers.reading import STDIN, read_events
 from producers.routing import LeftOut, Routed, Router
-from producers.segment import Erasure, Membership, RawEvent, Reason, Refusal, parse
+from producers.segment import RawEvent, Reason, Refusal, SourceEvent, decode
 from producers.source import Source
 from worker.contract import Change, LaneKey, repeated
 from worker.destinations.base import DestinationSettings
@@ -20,9 +20,9 @@ Line = tuple[int, RawEvent]
 
 
 class Outcome(NamedTuple):
-    """What one source event comes to. `membership` is None where it could not be read, or is a request to forget."""
+    """What one source event comes to. `event` is None where it could not be decoded."""
 
-    membership: Membership | None
+    event: SourceEvent | None
     routed: list[Routed] | Refusal
 
 
@@ -57,7 +57,7 @@ def read_lines(stream: BinaryIO) -> Iterator[Line]:
 def try_out(
     lines: Iterable[Line], destinations: Sequence[DestinationSettings], now_ms: int, limit: int, tally: Tally
 ) -> Iterator[Outcome]:
-    """Parse and route at most `limit` source events, received now, and count them in `tally`."""
+    """Decode and route at most `limit` source events, received now, and count them in `tally`."""
     router, events = Router(destinations), iter(lines)
     for number, event in islice(events, limit):
         outcome = _try_one(event, router, now_ms, tally.left_out)
@@ -87,11 +87,7 @@ def by_lane(
 
 
 def _try_one(event: RawEvent, router: Router, now_ms: int, left_out: LeftOut) -> Outcome:
-    found = parse(event, received_at=now_ms)
-    match found:
-        case Refusal():
-            return Outcome(None, found)
-        case Erasure():
-            return Outcome(None, router.route_erasure(found, left_out))
-        case _:
-            return Outcome(found, router.route(found, left_out))
+    decoded = decode(event, received_at=now_ms)
+    if isinstance(decoded, Refusal):
+        return Outcome(None, decoded)
+    return Outcome(decoded, router.route_event(decoded, left_out))

@@ -10,6 +10,7 @@ WORDS: Final[Mapping[Reason, str]] = {
     "json": "no JSON object in UTF-8, or a broken CSV row",
     "type": "none of track, identify and delete",
     "shape": "a part that is read is no object, or a CSV row has not as many cells as its header",
+    "unwanted": "no destination counts events like it (mapping.when)",
     "class": "about something other than an audience or a journey step",
     "timestamp": "its timestamp is not ISO 8601",
     "audience": "names no audience, or none that its destinations know",

@@ -1,4 +1,4 @@
-"""How source events get into lanes: parse, route, append.
+"""How source events get into lanes: decode, route, append.
 
 When a call returns, the store has every change, and the caller may forget the source events. When it raises,
 some may be there: bring all of them again, doing so is harmless.
@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from producers.route import Routed
 from producers.routing import LeftOut, Router
-from producers.segment import MAX_EVENT_BYTES, Erasure, RawEvent, Reason, Refusal, parse
+from producers.segment import MAX_EVENT_BYTES, RawEvent, Reason, Refusal, decode
 from worker.contract import Change, LaneKey
 from worker.errors import StoreFull, StoreUnavailable
 
@@ -129,18 +129,12 @@ class Intake:
         return report
 
     def read(self, event: RawEvent, received_at: int, left_out: LeftOut) -> list[Routed] | Refusal:
-        """Parse and route one source event: what a chunk takes. Adds to `left_out` what destinations lack of it.
+        """Decode and route one source event: what a chunk takes. Adds to `left_out` what destinations lack of it.
 
         `received_at` is in milliseconds since the epoch.
         """
-        found = parse(event, received_at=received_at, max_bytes=self.max_event_bytes)
-        match found:
-            case Refusal():
-                return found
-            case Erasure():
-                return self._router.route_erasure(found, left_out)
-            case _:
-                return self._router.route(found, left_out)
+        decoded = decode(event, received_at=received_at, max_bytes=self.max_event_bytes)
+        return decoded if isinstance(decoded, Refusal) else self._router.route_event(decoded, left_out)
 
     def append(self, chunk: "Chunk", report: Report, *, on_full: OnFull | None = None) -> None:
         """Append the changes of a chunk, and add to the report what was appended.

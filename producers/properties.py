@@ -17,34 +17,25 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from producers.iso8601 import calendar_date
+from producers.paths import Places
 from worker.contract import Property
 from worker.destinations.base import PropertyReading
+from worker.destinations.mapping import text_of
+from worker.paths import steps
 
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _INTEGER: Final = re.compile(r"[+-]?\d+", re.ASCII)
 _MAX_DIGITS: Final = 40
-_NOTHING: Final[Mapping[str, Any]] = {}
 _INT64: Final = range(-(2**63), 2**63)
 """What a change can hold in the form it has in Redis."""
 _LONGEST_TEXT: Final = 1_000
 """In characters. A thousand profiles go into one request, and a vendor that stores less would refuse the person."""
 _BOOLEANS: Final = {"true": True, "false": False}
 _LARGEST_WRITTEN: Final = 10**_MAX_DIGITS
-_EXACT: Final = 2**53
-"""Below it every whole number in a float is meant."""
 _UNFIT: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 """Control characters, which many databases refuse, and halves of surrogate pairs, which UTF-8 cannot hold."""
 
 Lost = Callable[[str], None]
-
-
-def at(tree: object, path: Iterable[str]) -> object:
-    """What stands at the path, or None."""
-    for step in path:
-        if not isinstance(tree, dict):
-            return None
-        tree = tree.get(step)
-    return tree
 
 
 class PropertyReader:
@@ -54,20 +45,20 @@ class PropertyReader:
     """
 
     def __init__(self, readings: Iterable[PropertyReading]) -> None:
-        self._parents: dict[tuple[str, ...], int] = {}
+        self._places = Places()
         self._readings = [
-            (reading.name, _CONVERSIONS[reading.type], [self._place(path) for path in reading.paths])
+            (reading.name, _CONVERSIONS[reading.type], [self._places.add(steps(path)) for path in reading.paths])
             for reading in readings
         ]
 
-    def read(self, tree: object, lost: Lost | None = None) -> dict[str, Property]:
+    def read(self, tree: Mapping[str, Any], lost: Lost | None = None) -> dict[str, Property]:
         """The properties that the event has. `lost` is told the name of each that has a value, but none that fits."""
-        parents = [_object_at(tree, steps) for steps in self._parents]
+        parents = self._places.parents(tree)
         found: dict[str, Property] = {}
         unfit: list[tuple[str, object]] = []
         for name, convert, places in self._readings:
-            for parent, leaf in places:
-                value = parents[parent].get(leaf)
+            for at, key in places:
+                value = parents[at].get(key)
                 if value is not None:
                     if (fitting := convert(value)) is not None:
                         found[name] = fitting
@@ -77,16 +68,6 @@ class PropertyReader:
             for name in {name for name, value in unfit if name not in found and not _is_blank(value)}:
                 lost(name)
         return found
-
-    def _place(self, path: str) -> tuple[int, str]:
-        """The path as the number of its parent, which is looked up once for all readings, and a key in it."""
-        *steps, leaf = path.split(".")
-        return self._parents.setdefault(tuple(steps), len(self._parents)), leaf
-
-
-def _object_at(tree: object, steps: tuple[str, ...]) -> Mapping[str, Any]:
-    found = at(tree, steps)
-    return found if isinstance(found, dict) else _NOTHING
 
 
 def _is_blank(value: object) -> bool:
@@ -103,12 +84,7 @@ def _string(value: object) -> str | None:
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value) if -_LARGEST_WRITTEN < value < _LARGEST_WRITTEN else None
-    return _written(value) if isinstance(value, float) and math.isfinite(value) else None
-
-
-def _written(number: float) -> str:
-    """As JSON's other readers write it: a postal code of 94105.0 is 94105."""
-    return str(int(number)) if number.is_integer() and abs(number) < _EXACT else str(number)
+    return text_of(value) if isinstance(value, float) and math.isfinite(value) else None
 
 
 def _number(value: object) -> int | float | None:

@@ -1,33 +1,39 @@
 """The way of a membership to one destination: what its `Reading` wants of an event, ready for use."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
+from producers.events import Erasure, Membership, Reason, Tree, Unread
 from producers.identifiers import read_identifiers
-from producers.properties import PropertyReader, at
-from producers.segment import Erasure, Membership, Reason
-from worker.contract import Change, Identifier, IdentifierType, LaneKey
-from worker.destinations.base import AccountReading, ConsentReading, DestinationSettings, Reading
+from producers.mapping import BROUGHT_ALONG
+from producers.paths import at
+from producers.properties import PropertyReader
+from worker.contract import Change, Identifier, IdentifierType, LaneKey, Property
+from worker.destinations.base import (
+    AUDIENCE_KEY,
+    USER_ID,
+    AccountReading,
+    ConsentReading,
+    DestinationSettings,
+    PropertyReading,
+    Reading,
+)
+from worker.destinations.mapping import USUAL_USER_ID, MappingSettings
+from worker.paths import Steps, steps
 
 Routed = tuple[LaneKey, Change]
-Path = tuple[str, ...]
+Readings = Sequence[Membership | Unread]
+"""What an event says by each mapping."""
 Lost = list[tuple[str, str]]
 """Destinations, each with something that it does not get."""
+Handles = tuple[tuple[IdentifierType, tuple[Steps, ...]], ...]
+"""Types of identifiers, and where each of them stands."""
 
-AUDIENCE_KEY: Final = "audience_key"
-"""What a `Reading` says where the audience key itself is meant, not a path."""
 REMEMBERED_AUDIENCES: Final = 4096
-BROUGHT_ALONG: Final[tuple[IdentifierType, ...]] = ("email", "device")
-"""The identifiers that a membership has already; others are read where a destination wants them."""
-USUAL_PATHS: Final[dict[IdentifierType, tuple[str, ...]]] = {
-    "phone": ("traits.phone", "properties.phone", "context.traits.phone"),
-    "identity_link": ("traits.identity_link", "properties.identity_link", "context.traits.identity_link"),
-    "gum": ("traits.gum", "properties.gum", "context.traits.gum"),
-}
 _MAX_DIGITS: Final = 19
 """Of a number at the place of an audience id: what fits into 64 bits."""
 _EXACT: Final = 2**53
@@ -42,49 +48,66 @@ class Route:
     """What one destination wants of a membership."""
 
     destination: str
+    mapping: int
     audiences: tuple[str, ...]
     reading: Reading
-    path: Path | None
-    """Where the vendor's name for the audience stands; None: the audience key is the name."""
-    account: Path | None
-    consent: tuple[Path, ...]
-    brought_along: frozenset[IdentifierType]
-    read_here: tuple[tuple[IdentifierType, tuple[Path, ...]], ...]
+    audience_at: tuple[Steps, ...]
+    """Where the vendor's name for the audience stands; nowhere: the audience key is the name."""
+    account: Steps | None
+    consent: tuple[Steps, ...]
+    read_here: Handles
+    """What a membership does not bring along."""
+    forgotten_by: Handles
+    """What an erasure does not bring along."""
+    knows_usual_ids: bool
+    """Whether the user id at its usual place is the one that the destination holds."""
     useless_hashes: frozenset[int]
     """The lengths of hashed emails that the vendor cannot use."""
     properties: PropertyReader
 
     @classmethod
-    def of(cls, settings: DestinationSettings) -> "Route":
-        reading = settings.reading()
-        own = {each: USUAL_PATHS[each] for each in reading.identifiers if each not in BROUGHT_ALONG}
-        own.update(reading.identifier_paths)
+    def of(cls, settings: DestinationSettings, mapping: int = 0) -> "Route":
+        """`mapping`: the number of its mapping among those of all destinations."""
+        reading, places = settings.reading(), settings.mapping
+        identifiers: Handles = tuple((each, _all_steps(places.identifier_paths(each))) for each in reading.identifiers)
+        user_id: Handles = (("user_id", _all_steps(places.user_id)),)
+        knows_usual_ids = places.user_id == USUAL_USER_ID
         return cls(
             destination=settings.name,
+            mapping=mapping,
             audiences=settings.audiences,
             reading=reading,
-            path=None if reading.audience == AUDIENCE_KEY else _steps(reading.audience),
-            account=None if reading.account is None else _steps(reading.account.path),
-            consent=tuple(map(_steps, reading.consent.paths)) if reading.consent else (),
-            brought_along=frozenset(reading.identifiers) - own.keys(),
-            read_here=tuple((type_, tuple(map(_steps, paths))) for type_, paths in own.items()),
+            audience_at=_all_steps(_audience_paths(reading, places)),
+            account=None if reading.account is None else steps(reading.account.path),
+            consent=_all_steps(reading.consent.paths) if reading.consent else (),
+            read_here=tuple(each for each in identifiers if each[0] not in BROUGHT_ALONG),
+            forgotten_by=identifiers if knows_usual_ids else identifiers + user_id,
+            knows_usual_ids=knows_usual_ids,
             useless_hashes=_useless_hashes(reading),
-            properties=PropertyReader(reading.properties),
+            properties=PropertyReader(_with_user_id_at(places.user_id, each) for each in reading.properties),
         )
 
-    def route(self, membership: Membership, beside: Sequence["Route"], lost: Lost) -> Routed | Reason | None:
-        """The lane and the change, or why there is none; None: the event is for another destination's account.
+    def route(self, readings: Readings, asked: Sequence["Route"], lost: Lost) -> Routed | Reason | None:
+        """The lane and the change, or why there is none; None: the event is not for this destination.
 
-        `beside` are the routes of all destinations that take the audience. Adds to `lost` what the change lacks.
+        `asked` are the routes of all destinations that take the audience. Adds to `lost` what the change lacks.
         """
+        membership = readings[self.mapping]
+        if isinstance(membership, Unread):
+            return None if membership.reason == "unwanted" else membership.reason
+        return self._routed(membership, readings, asked, lost)
+
+    def _routed(
+        self, membership: Membership, readings: Readings, asked: Sequence["Route"], lost: Lost
+    ) -> Routed | Reason | None:
         account = None
         if self.account is not None:
             account = _name(at(membership.tree, self.account))
             if account is not None and not self._is_account(account):
                 return "account"
-            if account is not None and not self._has_account(account, beside):
+            if account is not None and not self._has_account(account, readings, asked):
                 return None
-        if self.consent and self._states_another_consent(membership):
+        if self.consent and self._states_another_consent(membership.tree):
             return "consent"
         lacking: list[str] = []
         identifiers = self._identifiers_of(membership, lacking)
@@ -98,11 +121,15 @@ class Route:
             lost += [(self.destination, each) for each in lacking]
         return lane, change
 
-    def erasure(self, erasure: Erasure) -> Routed | None:
-        """None: the vendor cannot hold the person by any of these handles."""
-        usable = tuple(each for each in erasure.identifiers if self._holds(each))
+    def erasure(self, erasure: Erasure, lost: Lost) -> Routed | None:
+        """None: the vendor cannot hold the person by any of these handles. Adds to `lost` as `route` does."""
+        unread: list[str] = [each for each in erasure.lost if self._knows_usual(each)]
+        found = [each for each in erasure.identifiers if self._knows_usual(each.type)]
+        found += self._read(self.forgotten_by, erasure.tree, unread)
+        usable = tuple(dict.fromkeys(each for each in found if self._holds(each)))
         if not usable:
             return None
+        lost += [(self.destination, each) for each in dict.fromkeys(unread) if self._uses(each)]
         change = Change(
             entered=False, occurred_at=erasure.occurred_at, identifiers=usable, message_id=erasure.message_id
         )
@@ -112,35 +139,51 @@ class Route:
         own = self.reading.account
         return own is not None and (account == own.configured or re.fullmatch(own.pattern, account) is not None)
 
-    def _has_account(self, account: str, beside: Sequence["Route"]) -> bool:
+    def _has_account(self, account: str, readings: Readings, asked: Sequence["Route"]) -> bool:
         """Whether that account is this destination's; or is nobody's, and this is the first that could have it."""
         own = self.reading.account
-        rivals = [each for route in beside if (each := route.reading.account) and own and each.api == own.api]
+        readable = [route for route in asked if isinstance(readings[route.mapping], Membership)]
+        rivals = [each for route in readable if (each := route.reading.account) and own and each.api == own.api]
         owner: AccountReading = next((each for each in rivals if each.configured == account), rivals[0])
         return owner is own
 
-    def _states_another_consent(self, membership: Membership) -> bool:
-        stated = (at(membership.tree, path) for path in self.consent)
-        found = next((each for each in stated if each is not None and each != ""), None)
-        wanted = self.reading.consent
-        return found is not None and wanted is not None and ConsentReading.folded(found) not in wanted.spellings
+    def _states_another_consent(self, tree: Tree) -> bool:
+        """The first place that states one decides."""
+        for place in self.consent:
+            stated = at(tree, place)
+            if stated is not None and stated != "":
+                wanted = self.reading.consent
+                return wanted is not None and ConsentReading.folded(stated) not in wanted.spellings
+        return False
 
     # ── The person ───────────────────────────────────────────────────────────────────────────────
 
     def _identifiers_of(self, membership: Membership, lacking: list[str]) -> tuple[Identifier, ...]:
-        found = [each for each in membership.identifiers if each.type in self.brought_along and self._can_use(each)]
-        lacking += [each for each in membership.lost if each in self.brought_along]
-        for type_, paths in self.read_here:
-            values = (at(membership.tree, path) for path in paths)
-            read = read_identifiers(type_, values, region=self.reading.phone_region, lost=lacking.append)
-            found += [each for each in read if self._can_use(each)]
+        wanted = self.reading.identifiers
+        found = [each for each in membership.identifiers if each.type in wanted and self._can_use(each)]
+        if membership.lost:
+            lacking += [each for each in membership.lost if each in wanted]
+        if self.read_here:
+            found += [each for each in self._read(self.read_here, membership.tree, lacking) if self._can_use(each)]
         return tuple(found)
+
+    def _read(self, handles: Handles, tree: Tree, lacking: list[str]) -> Iterator[Identifier]:
+        for type_, places in handles:
+            values = [at(tree, place) for place in places]
+            yield from read_identifiers(type_, values, region=self.reading.phone_region, lost=lacking.append)
+
+    def _knows_usual(self, type_: IdentifierType) -> bool:
+        """A user id at another place may be another kind of id: then the same at the usual place is somebody else."""
+        return type_ != "user_id" or self.knows_usual_ids
 
     def _holds(self, identifier: Identifier) -> bool:
         """Whether the vendor, or what waits for it, may hold somebody by this."""
-        if identifier.type == "user_id":
+        return self._uses(identifier.type) and self._can_use(identifier)
+
+    def _uses(self, type_: str) -> bool:
+        if type_ == "user_id":
             return self.reading.erases_by_user_id or self.reading.keeps_user_ids
-        return identifier.type in self.reading.identifiers and self._can_use(identifier)
+        return type_ in self.reading.identifiers
 
     def _can_use(self, identifier: Identifier) -> bool:
         return identifier.type != "email" or len(identifier.value) not in self.useless_hashes or "@" in identifier.value
@@ -164,14 +207,20 @@ class Route:
         return f"{_MARK}{quote(account or own.configured, safe='')}/{audience}"
 
     def _audience_of(self, membership: Membership) -> str | None:
-        if self.path is None:
+        if not self.audience_at:
             return membership.audience_key
-        audience = _name(at(membership.tree, self.path))
+        audience = self._named_in(membership.tree)
         if audience is not None and self.reading.numeric_audience:
             return _whole_number(audience)
         if audience is None and self.reading.fallback_to_key:
             return membership.audience_key
         return audience
+
+    def _named_in(self, tree: Tree) -> str | None:
+        for place in self.audience_at:
+            if (found := _name(at(tree, place))) is not None:
+                return found
+        return None
 
     def _change(self, membership: Membership, identifiers: tuple[Identifier, ...], lacking: list[str]) -> Change:
         return Change(
@@ -180,15 +229,28 @@ class Route:
             identifiers,
             membership.message_id,
             membership.audience_key if self.reading.labelled else "",
-            self.properties.read(membership.tree, lambda name: lacking.append(f"property {name}")),
+            self._properties_of(membership.tree, lacking) if self.reading.properties else {},
         )
+
+    def _properties_of(self, tree: Tree, lacking: list[str]) -> dict[str, Property]:
+        return self.properties.read(tree, lambda name: lacking.append(f"property {name}"))
 
 
 _lane = lru_cache(REMEMBERED_AUDIENCES)(LaneKey)
 
 
-def _steps(path: str) -> Path:
-    return tuple(path.split("."))
+def _all_steps(paths: Iterable[str]) -> tuple[Steps, ...]:
+    return tuple(map(steps, paths))
+
+
+def _audience_paths(reading: Reading, places: MappingSettings) -> tuple[str, ...]:
+    if reading.audience == AUDIENCE_KEY:
+        return ()
+    return places.audience_id or (reading.audience,)
+
+
+def _with_user_id_at(paths: tuple[str, ...], each: PropertyReading) -> PropertyReading:
+    return each._replace(paths=paths) if each.name == USER_ID else each
 
 
 def _useless_hashes(reading: Reading) -> frozenset[int]:

@@ -13,8 +13,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, Field, ValidationError
 
 from worker.destinations import REGISTRY
-from worker.destinations.base import DestinationSettings, Frozen, Secret, Text
+from worker.destinations.base import DestinationSettings, Secret, Text
 from worker.errors import ConfigurationError
+from worker.frozen import Frozen
 from worker.mistakes import Mistakes, choices
 from worker.patterns import overlap
 from worker.store.location import NO_CLUSTER, celery_broker, locate

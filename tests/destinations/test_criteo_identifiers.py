@@ -49,16 +49,8 @@ def test_a_destination_reads_identifiers_of_its_type_alone(theirs: str) -> None:
     reading = settings(identifier_type=theirs, **more).reading()
 
     assert reading.identifiers == (ours,)
-    assert reading.identifier_paths == {}
     assert reading.phone_region is None
     assert reading.audience_names is None
-
-
-def test_an_identifier_may_stand_elsewhere_in_the_event() -> None:
-    paths = ("traits.mobile_id", "context.device.advertisingId")
-    reading = settings(identifier_type="madid", identifier_paths=paths).reading()
-
-    assert reading.identifier_paths == {"device": paths}
 
 
 def test_phones_may_be_of_a_country() -> None:
@@ -79,7 +71,6 @@ def test_a_fixed_list_has_one_audience() -> None:
         ({"gum_caller_id": 7}, 'identifier_type = "gum" needs gum_caller_id, and only it'),
         ({"identifier_type": "gum", "gum_caller_id": "seven"}, "valid integer"),
         ({"identifier_type": "maid"}, "'email', 'madid', 'identityLink', 'gum' or 'phoneNumber'"),
-        ({"identifier_paths": [""]}, "at least 1 character"),
         ({"phone_region": "IN"}, 'phone_region is for identifier_type = "phoneNumber" only'),
         ({"identifier_type": "phoneNumber", "phone_region": "in"}, "match pattern"),
         ({"identifier_type": "phoneNumber", "phone_region": "IND"}, "match pattern"),

@@ -80,9 +80,9 @@ def test_a_file_that_is_not_there_is_told_by_name(tmp_path: Path) -> None:
     ],
 )
 def test_each_handle_asks_to_forget_whoever_has_it(column: str, text: str, identifier: Identifier) -> None:
-    found = parse(Handle(column, text, "here").as_event("r-1"), received_at=1_000)
+    event = Handle(column, text, "here").as_event("r-1")
 
-    assert found == Erasure((identifier,), 1_000, "r-1")
+    assert parse(event, received_at=1_000) == Erasure((identifier,), 1_000, "r-1", event)
 
 
 def test_nobody_named_is_a_failure(tmp_path: Path) -> None:

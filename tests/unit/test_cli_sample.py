@@ -131,3 +131,73 @@ def test_audiences_that_no_event_is_about_are_a_warning(folder: Path) -> None:
     found, _ = sampled(folder, event("ada"))
 
     assert found["criteo"]["warnings"] == ["no source event of the sample is about its audiences"]
+
+
+# ── A mapping ────────────────────────────────────────────────────────────────────────────────────
+
+
+def mapped(folder: Path, mapping: str) -> None:
+    """Criteo's destination gets a mapping, and every audience."""
+    table = CONFIGURATION.replace('audiences = ["lapsed"]\n', "") + f"[destinations.mapping]\n{mapping}\n"
+    (folder / "relay.toml").write_text(table)
+
+
+def warnings(folder: Path, *events: Any) -> list[str]:
+    found, _ = sampled(folder, *events)
+    told: list[str] = found["criteo"]["warnings"]
+    return told
+
+
+def test_paths_of_a_mapping_where_no_event_has_anything_are_warnings(folder: Path) -> None:
+    mapped(folder, 'email = ["traits.mail", "traits.email"]\ntimestamp = "traits.when"\nphone = "traits.mobile"')
+
+    assert warnings(folder, event("ada")) == [
+        "no source event of the sample has anything at traits.when (timestamp)",
+        "no source event of the sample has anything at traits.mail (email)",
+    ]
+
+
+def test_an_audience_at_a_path_that_leads_nowhere_is_told_though_no_event_is_about_it(folder: Path) -> None:
+    mapped(folder, 'audience = "traits.segment"\nemail = "traits.nothing"')
+
+    assert warnings(folder, event("ada")) == [
+        "no source event of the sample has anything at traits.segment (audience)",
+        "no source event of the sample is about its audiences",
+    ]
+
+
+def test_a_path_of_the_direction_is_looked_up_with_the_audience_of_each_event(folder: Path) -> None:
+    mapped(folder, 'entered = ["traits.$audience", "properties.$audience"]')
+
+    found, _ = sampled(folder, event("ada"), event("bob", "lapsed"))
+
+    places = {each["path"]: each["events"] for each in found["criteo"]["paths"] if each["what"] == "entered"}
+    assert places == {"traits.$audience": 2, "properties.$audience": 0}
+    assert found["criteo"]["warnings"] == [
+        "no source event of the sample has anything at properties.$audience (entered)"
+    ]
+
+
+def test_a_condition_that_no_event_fits_is_a_warning(folder: Path) -> None:
+    mapped(folder, 'when = [{ type = "identify" }, { event = "Joined", missing = "traits.test" }]')
+
+    assert warnings(folder, event("ada")) == ["no source event of the sample fits mapping.when[1]"]
+
+
+def test_where_no_event_counts_the_conditions_and_their_paths_are_told_alone(folder: Path) -> None:
+    mapped(folder, 'email = "traits.nothing"\nwhen = { exists = "traits.source", equals = { "traits.vip" = true } }')
+
+    found, text = sampled(folder, event("ada"))
+
+    assert found["criteo"]["warnings"] == [
+        "no source event of the sample fits mapping.when[0]",
+        "no source event of the sample has anything at traits.source (when)",
+    ]
+    assert (found["criteo"]["about"], found["criteo"]["taken"]) == (0, 0)
+    assert "criteo  0 of 0 about its audiences would be taken" in text
+
+
+def test_requests_to_forget_are_about_no_audience(folder: Path) -> None:
+    found, _ = sampled(folder, {"type": "delete", "userId": "u-1"}, event("ada"))
+
+    assert found["stackadapt"]["about"] == 1

@@ -20,6 +20,7 @@ from producers.files import RefusedLine, UnreadableFile, load
 from producers.form import Form
 from producers.intake import Report
 from tests.unit.loads import CRITEO, Killed, Memory, event, resumed
+from worker.destinations.mapping import MappingSettings
 from worker.errors import StoreFull, StoreUnavailable
 
 COMPRESS: Final[dict[str, Callable[[bytes], bytes]]] = {
@@ -289,7 +290,7 @@ def test_other_changes_of_the_chunk_in_doubt_are_not_taken_for_those_that_are_th
     store = Memory()
     with pytest.raises(Killed):
         run(store, file, writes=2)  # the first chunk is appended, and has no bookmark
-    elsewhere = CRITEO.model_copy(update={"identifier_paths": ("properties.other",)})
+    elsewhere = CRITEO.model_copy(update={"mapping": MappingSettings(email=("properties.other",))})
 
     run(store, file, destination=elsewhere)
 

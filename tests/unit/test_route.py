@@ -1,11 +1,12 @@
 """What a `Reading` can ask for: consent, accounts, identifiers from elsewhere, erasures; what is left out is told."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import pytest
 
-from producers.properties import at
+from producers.paths import at
 from producers.routing import Router
 from producers.segment import Erasure, Membership, Refusal, parse
 from worker.contract import Change, Identifier, LaneKey
@@ -17,6 +18,7 @@ from worker.destinations.base import (
     PropertyReading,
     Reading,
 )
+from worker.destinations.mapping import MappingSettings
 
 EMAIL = Identifier("email", "jane@example.com")
 MD5 = "b58996c504c5638798eb6b511e6f49af"
@@ -34,8 +36,14 @@ class Wanting(DestinationSettings):
         return self.wants
 
 
-def wanting(name: str = "shop", audiences: tuple[str, ...] = ("*",), **parts: Any) -> Wanting:
-    return Wanting(name=name, audiences=audiences, wants=Reading(**{"identifiers": ("email",), **parts}))
+def wanting(
+    name: str = "shop",
+    audiences: tuple[str, ...] = ("*",),
+    mapping: Mapping[str, Any] | None = None,
+    **parts: Any,
+) -> Wanting:
+    wants = Reading(**{"identifiers": ("email",), **parts})
+    return Wanting(name=name, audiences=audiences, wants=wants, mapping=MappingSettings.model_validate(mapping or {}))
 
 
 def event(**properties: Any) -> Membership:
@@ -160,15 +168,12 @@ def test_other_identifiers_are_read_from_their_usual_places() -> None:
     )
 
 
-def test_identifiers_are_read_from_configured_paths_in_their_order() -> None:
-    paths = {"email": ("properties.work.email", "properties.home")}
-    shop = wanting(identifier_paths=paths)
+def test_they_may_stand_elsewhere() -> None:
+    shop = wanting(identifiers=("phone", "gum"), mapping={"phone": ["properties.mobile", "traits.phone"]})
+    found = event(mobile="", phone="+33 1 40 40 22 91", gum="g-1")
+    found.tree["traits"] = {"phone": "+33 1 40 40 22 90"}
 
-    assert change(event(work={"email": " W@example.com"}, home="h@example.com"), shop).identifiers == (
-        Identifier("email", "w@example.com"),
-    )
-    assert change(event(work="?", home="h@example.com"), shop).identifiers == (Identifier("email", "h@example.com"),)
-    assert route(event(), shop) == ("identifier", {})
+    assert change(found, shop).identifiers == (Identifier("phone", "33140402290"), Identifier("gum", "g-1"))
 
 
 def test_an_identifier_that_is_none_is_told_where_the_event_is_taken_for_another() -> None:
@@ -231,6 +236,56 @@ def test_a_hash_that_a_vendor_does_not_know_cannot_name_a_person_there() -> None
 
     assert Router([wanting(hashed_emails=())]).route_erasure(found) == Refusal("identifier")
     assert isinstance(Router([wanting()]).route_erasure(found), list)
+
+
+def test_a_request_to_forget_names_a_person_by_every_type_that_a_destination_uses() -> None:
+    phoner = wanting(identifiers=("phone",), phone_region="FR")
+
+    routed = Router([phoner]).route_erasure(erasure(userId="u-1", traits={"phone": "01 40 40 22 90"}))
+
+    assert isinstance(routed, list)
+    assert [change.identifiers for _, change in routed] == [(Identifier("phone", "33140402290"),)]
+
+
+def test_a_request_to_forget_is_read_at_the_usual_places_and_at_those_of_the_mapping() -> None:
+    shop = wanting(mapping={"email": "properties.work_email"})
+    everywhere = erasure(traits={"email": "jane@example.com"}, properties={"work_email": "J.Doe@example.com"})
+
+    routed = Router([shop]).route_erasure(everywhere)
+
+    assert isinstance(routed, list)
+    assert routed[0][1].identifiers == (EMAIL, Identifier("email", "j.doe@example.com"))
+
+
+def test_the_usual_user_id_names_nobody_where_the_mapping_reads_another() -> None:
+    """The same id may be somebody else's there."""
+    usual = wanting("usual", erases_by_user_id=True)
+    other = wanting("other", erases_by_user_id=True, mapping={"user_id": "properties.customer"})
+
+    def handles(**parts: Any) -> dict[str, tuple[Identifier, ...]]:
+        routed = Router([usual, other]).route_erasure(erasure(userId="u-1", **parts))
+        assert isinstance(routed, list)
+        return {lane.destination: change.identifiers for lane, change in routed}
+
+    assert handles() == {"usual": (Identifier("user_id", "u-1"),)}
+    assert handles(properties={"customer": "c-1"})["other"] == (Identifier("user_id", "c-1"),)
+
+
+def test_what_of_a_request_to_forget_names_nobody_is_told_for_each_destination_that_gets_the_rest() -> None:
+    left_out: Counter[tuple[str, str]] = Counter()
+    mailer = wanting("mailer", identifiers=("email", "device"))
+    phoner, deaf = wanting("phoner", identifiers=("device", "phone")), wanting("deaf", identifiers=("gum",))
+    found = erasure(traits={"email": "nobody", "ios_id": "0", "android_id": "d-1", "phone": "12"}, userId="u-1")
+
+    Router([mailer, phoner, deaf]).route_erasure(found, left_out)
+
+    assert left_out == {
+        ("mailer", "email"): 1,
+        ("mailer", "device"): 1,
+        ("phoner", "device"): 1,
+        ("phoner", "phone"): 1,
+        ("deaf", "erasure"): 1,
+    }
 
 
 def test_without_a_destination_nobody_is_forgotten() -> None:

@@ -1,6 +1,7 @@
 """Which destinations get a change for a membership, in which lane, and with what."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from itertools import product
 from typing import Any
@@ -8,11 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
+from producers import segment
 from producers.properties import PropertyReader
 from producers.routing import Routed, Router
-from producers.segment import Erasure, Membership, Refusal, parse
+from producers.segment import Erasure, Membership, Refusal, SourceEvent, parse
 from worker.contract import STAMP_DIGITS, Change, Identifier, LaneKey, decode, encode
 from worker.destinations.base import DestinationSettings, PropertyReading
 from worker.destinations.criteo import CriteoSettings
@@ -318,6 +320,117 @@ def test_the_next_path_is_tried_where_a_value_does_not_fit() -> None:
     assert reader.read({"a": [], "b": "n", "c": {"d": {"n": 3}}}) == {"n": 3}
 
 
+# ── Mappings ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def routed_by(tree: Mapping[str, Any], *destinations: DestinationSettings) -> tuple[list[str] | str, dict[Any, int]]:
+    """Each change as `destination/audience` with "+" or "-", or why there is none; and what was left out."""
+    left_out: Counter[tuple[str, str]] = Counter()
+    decoded = segment.decode({"type": "track", **tree}, received_at=1_000)
+    assert isinstance(decoded, SourceEvent)
+    routed = Router(destinations).route_event(decoded, left_out)
+    if isinstance(routed, Refusal):
+        return routed.reason, dict(left_out)
+    return [f"{lane.destination}/{lane.audience}{'-+'[change.entered]}" for lane, change in routed], dict(left_out)
+
+
+ROW: dict[str, Any] = {
+    "event": "new",
+    "properties": {"audience_key": "vip", "segment": "gold", "email": "jane@example.com"},
+}
+
+
+def test_destinations_may_read_one_event_differently() -> None:
+    other = taboola(mapping={"audience": "properties.segment", "events": {"new": "leave"}})
+
+    assert routed_by(ROW, criteo(), other) == (["criteo/vip+", "taboola/gold-"], {})
+
+
+def test_a_destination_gets_the_events_alone_that_its_mapping_counts() -> None:
+    entering = criteo(mapping={"when": {"event": "Audience Entered"}})
+
+    assert routed_by(ROW, entering, taboola()) == (["taboola/vip+"], {})
+    assert routed_by(ROW, entering) == ("unwanted", {})
+    assert routed_by(ROW, entering, taboola(audiences=("churn",))) == ("unrouted", {})
+    assert routed_by({**ROW, "event": "Audience Entered"}, entering) == (["criteo/vip+"], {})
+
+
+@pytest.mark.parametrize(
+    ("mapping", "reason"),
+    [
+        ({"audience": "properties.nothing"}, "audience"),
+        ({"events": {"Joined": "enter"}}, "direction"),
+        ({"timestamp": "properties.segment"}, "timestamp"),
+    ],
+)
+def test_what_one_destination_cannot_read_another_gets(mapping: dict[str, Any], reason: str) -> None:
+    blind = criteo(mapping=mapping)
+
+    assert routed_by(ROW, blind, taboola()) == (["taboola/vip+"], {("criteo", reason): 1})
+    assert routed_by(ROW, blind) == (reason, {})
+
+
+def test_an_event_about_an_audience_of_others_is_nothing_that_a_destination_lacks() -> None:
+    blind = criteo(mapping={"events": {"Joined": "enter"}}, audiences=("gold",))
+
+    assert routed_by(ROW, blind, taboola()) == (["taboola/vip+"], {})
+
+
+def test_the_reason_to_look_at_first_is_told_where_no_destination_can_use_an_event() -> None:
+    nobody = {**ROW, "properties": {"audience_key": "vip"}}
+
+    assert routed_by(nobody, criteo(mapping={"events": {}}), taboola()) == ("identifier", {})
+    assert routed_by(ROW, criteo(mapping={"events": {}}), taboola(mapping={"when": {"exists": "a"}})) == (
+        "direction",
+        {},
+    )
+
+
+def test_the_id_of_an_audience_may_stand_elsewhere() -> None:
+    tree = {**ROW, "properties": {**ROW["properties"], "list": 17}}
+    mapping = {"audience_id": ["properties.nothing", "properties.list"]}
+
+    assert routed_by(tree, taboola(audience_identifier="external_audience_id", mapping=mapping))[0] == ["taboola/17+"]
+    assert routed_by(tree, stackadapt(mapping=mapping))[0] == ["stackadapt/17+"]
+    with pytest.raises(ValidationError, match="never read"):
+        taboola(mapping=mapping)
+
+
+def test_the_user_id_of_a_profile_stands_where_the_mapping_says() -> None:
+    found = membership(customer="c-1")
+    found.tree["userId"] = "u-1"
+
+    (usual,) = changes(found, stackadapt())
+    (other,) = changes(found, stackadapt(mapping={"user_id": ["properties.nothing", "properties.customer"]}))
+
+    assert (usual.properties, other.properties) == ({"userId": "u-1"}, {"userId": "c-1"})
+
+
+def test_an_account_is_left_to_a_destination_that_counts_the_event() -> None:
+    properties = {"audience_key": "vip", "vip": True, "email": "jane@example.com"}
+    tree = {
+        "event": "new",
+        "properties": properties,
+        "context": {"personas": {"audience_settings": {"account_id": "third"}}},
+    }
+    deaf = taboola(name="deaf", mapping={"when": {"event": "Audience *"}})
+
+    assert routed_by(tree, deaf, taboola(account_id="other"))[0] == ["taboola/@third/vip+"]
+    assert routed_by({**tree, "event": "Audience Entered"}, deaf, taboola(account_id="other"))[0] == [
+        "deaf/@third/vip+"
+    ]
+
+
+def test_a_property_may_have_a_dot_in_its_name() -> None:
+    plan = CustomProperty(name="plan", type="STRING", path=r"properties.current\.plan")
+
+    found = membership()
+    found.tree["properties"]["current.plan"] = "gold"
+    (change,) = changes(found, stackadapt(properties=(plan,)))
+
+    assert change.properties == {"plan": "gold"}
+
+
 # ── Whatever comes ───────────────────────────────────────────────────────────────────────────────
 
 JSON = st.recursive(
@@ -351,6 +464,8 @@ def test_every_change_can_be_written_to_a_lane_and_read_again(parts: dict[str, A
 
     assert not isinstance(found, Erasure)
     routed = ROUTER.route(found) if isinstance(found, Membership) else found
+    decoded = segment.decode(json.dumps(event), received_at=1_000)
+    assert routed == (ROUTER.route_event(decoded) if isinstance(decoded, SourceEvent) else decoded)
 
     if isinstance(routed, Refusal):
         assert routed.reason in {"json", "audience", "identifier"}

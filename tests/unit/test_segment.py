@@ -175,6 +175,24 @@ def test_the_name_of_the_event_decides_when_there_is_no_boolean(name: str, enter
     assert read(track(event=name, properties={"audience_key": "vip"})).entered is entered
 
 
+@pytest.mark.parametrize(("name", "entered"), [("new", True), ("updated", True), ("deleted", False)])
+def test_a_row_of_a_warehouse_enters_when_it_is_new_or_updated_and_leaves_when_it_is_deleted(
+    name: str, entered: object
+) -> None:
+    row = {"audience_key": "vip", "email": "jane@example.com"}
+    event = {"type": "track", "event": name, "messageId": "m-1", "properties": row}
+
+    membership = read(event)
+
+    assert membership.entered is entered
+    assert membership.identifiers == (Identifier("email", "jane@example.com"),)
+
+
+def test_the_boolean_at_the_key_comes_before_what_a_warehouse_did_with_the_row() -> None:
+    assert not read(track(event="new", properties={"audience_key": "vip", "vip": False})).entered
+    assert read(track(event="deleted", properties={"audience_key": "vip", "vip": True})).entered
+
+
 def test_traits_of_the_context_tell_no_direction() -> None:
     event = track(
         event="Audience Entered",
@@ -200,6 +218,13 @@ def test_only_track_identify_and_delete_calls_are_taken(type_: object) -> None:
 
 def test_an_event_without_a_type_is_refused() -> None:
     assert refusal({"properties": {"audience_key": "vip", "vip": True}}) == "type"
+
+
+def test_of_several_faults_the_type_is_told_first() -> None:
+    """Whatever a `page` call holds, it is ignored for being one."""
+    assert (
+        refusal(track(type="page", properties=[], timestamp=5, context=personas(computation_class="trait"))) == "type"
+    )
 
 
 @pytest.mark.parametrize("class_", ["audience", "journey_step", None])
@@ -431,6 +456,7 @@ def test_a_delete_call_names_a_person_by_every_identifier_it_has() -> None:
         ),
         occurred_at=1_714_557_600_000,
         message_id="msg-1",
+        tree=event,
     )
 
 

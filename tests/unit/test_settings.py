@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from worker.destinations import REGISTRY
 from worker.destinations.criteo import CriteoSettings
+from worker.destinations.mapping import MappingSettings, When
 from worker.errors import ConfigurationError
 from worker.settings import GatewaySettings, default_path, load
 
@@ -75,9 +77,21 @@ def test_the_example_has_every_kind_and_needs_nothing_from_outside() -> None:
 def test_the_example_tells_of_every_key() -> None:
     words = set(EXAMPLE.read_text().replace("#", " ").split())
     models: list[type[BaseModel]] = [GatewaySettings, *(kind.Settings for kind in REGISTRY.values())]
+    models += [MappingSettings, When]
 
     for model in models:
-        assert set(model.model_fields) - {"batch"} <= words, model
+        keys = {field.alias or name for name, field in model.model_fields.items()}
+        assert keys - {"batch", "mapping"} <= words, model
+
+
+def test_the_example_shows_the_defaults_of_a_mapping_and_examples_that_can_be_used() -> None:
+    _, _, shown = EXAMPLE.read_text().partition("# [destinations.mapping]\n")
+    mapping, _, _ = shown.partition("\n\n")
+    defaults, _, examples = mapping.partition("# Examples")
+    kept = "".join(f"{line.removeprefix('# ')}\n" for line in examples.splitlines() if "=" in line or line[-1] in "]},")
+
+    assert MappingSettings.model_validate(tomllib.loads(defaults.replace("# ", ""))) == MappingSettings()
+    assert len(MappingSettings.model_validate(tomllib.loads(kept)).when) == 2
 
 
 def test_a_destination_has_the_settings_of_its_kind(write: Write) -> None:

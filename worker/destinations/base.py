@@ -13,22 +13,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Self
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from worker.contract import Identifier, IdentifierType, LaneKey, Property
+from worker.destinations.mapping import MappingSettings
 from worker.errors import NeedsPerson, Refused, Throttled, TooLarge, TryLater
+from worker.frozen import Frozen
 
 # ── What the operator writes, and what producers read ────────────────────────────────────────────
-
-
-class Frozen(BaseModel):
-    """A part of the configuration: unknown keys are mistakes, values never change."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class BatchSettings(Frozen):
@@ -38,21 +33,27 @@ class BatchSettings(Frozen):
     max_age_seconds: Annotated[float, Field(ge=0)] = 60.0
 
 
+AUDIENCE_KEY: Final = "audience_key"
+"""What a `Reading` says where the audience key itself is meant, not a path."""
+
+
 class Reading(NamedTuple):
-    """What a destination wants of a source event. Facts for producers; they hold no destination code."""
+    """What a destination wants of a source event. Facts for producers; they hold no destination code.
+
+    Where the parts of an event stand that every kind reads is said by `MappingSettings`.
+    """
 
     identifiers: tuple[IdentifierType, ...]
     """The types it can use; a change carries all that the event has of them."""
-    identifier_paths: Mapping[IdentifierType, tuple[str, ...]] = MappingProxyType({})
-    """Where identifiers of a type stand, where not in the usual places; of an email, the first that is there counts."""
     phone_region: str | None = None
     """The country (ISO 3166, two letters) of phone numbers that name none."""
     erases_by_user_id: bool = False
     """Whether the vendor holds user ids, so that it can forget whoever has one."""
     keeps_user_ids: bool = False
     """Whether what waits for it carries user ids, so that this can be dropped by them."""
-    audience: str = "audience_key"
-    """Where the vendor's name for the audience stands: `audience_key` (as read from the event), or a path."""
+    audience: str = AUDIENCE_KEY
+    """Where the vendor's name for the audience stands: `audience_key` (as read from the event), or a path, in whose
+    place `mapping.audience_id` may put others."""
     audience_names: Mapping[str, str] | None = None
     """From that value to the vendor's name; None: the value is the name. An audience not listed is refused."""
     fallback_to_key: bool = False
@@ -142,8 +143,16 @@ class DestinationSettings(Frozen):
     calls_per_minute: Annotated[int, Field(ge=1)] | None = None
     """The vendor's limit for these credentials, where it differs from what it publishes."""
     dead_letters: DeadLetterSettings = DeadLetterSettings()
+    mapping: MappingSettings = MappingSettings()
+    """Which source events count, and where everything stands in them."""
     api_url: ApiUrl
     batch: BatchSettings
+
+    @model_validator(mode="after")
+    def _audience_id_is_read(self) -> Self:
+        if self.mapping.audience_id is not None and self.reading().audience == AUDIENCE_KEY:
+            raise ValueError("mapping.audience_id is never read: here the audience key names the audience")
+        return self
 
     def reading(self) -> Reading:
         """What producers take from a source event for this destination."""

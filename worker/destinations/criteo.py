@@ -71,8 +71,6 @@ class CriteoSettings(DestinationSettings):
     audience_id: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*$")] | None = None
     """The contact list to write, in place of the one that is called like the audience."""
     identifier_type: CriteoType = "email"
-    identifier_paths: tuple[Text, ...] = ()
-    """Where in an event the identifier stands, the first that is there; none: in the usual places."""
     gum_caller_id: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     """Whose `gum` ids they are; Criteo's account team tells it."""
     phone_region: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
@@ -103,7 +101,6 @@ class CriteoSettings(DestinationSettings):
         kind = CONTRACT_TYPES[self.identifier_type]
         return Reading(
             identifiers=(kind,),
-            identifier_paths={kind: self.identifier_paths} if self.identifier_paths else {},
             phone_region=self.phone_region,
             audience_names=None if self.audience_id is None else {self.audiences[0]: self.audience_id},
         )

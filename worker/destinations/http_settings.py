@@ -14,8 +14,9 @@ from pydantic import (
     model_validator,
 )
 
-from worker.destinations.base import BatchSettings, DestinationSettings, Frozen, PropertyReading, Reading, Text
+from worker.destinations.base import BatchSettings, DestinationSettings, PropertyReading, Reading, Text
 from worker.destinations.http_template import Json, check, fill, placeholders
+from worker.frozen import Frozen
 
 MAX_MEMBERS: Final = 10_000
 """Changes in one request; with more, bodies have some megabytes, which few receivers take."""

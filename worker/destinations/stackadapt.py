@@ -31,6 +31,7 @@ from worker.destinations.base import (
     is_hashed,
     sha256_hex,
 )
+from worker.destinations.mapping import USUAL_USER_ID
 from worker.destinations.stackadapt_erasure import by_email, by_external_id, delete
 from worker.destinations.stackadapt_graphql import ask, data_of, order_of, receipt_of, user_errors, words_of
 from worker.destinations.stackadapt_mapping import EXTERNAL_ID, PROVIDER, CustomProperty, mappings, readings
@@ -109,6 +110,8 @@ class StackAdaptSettings(DestinationSettings):
     def maps_user_ids(self) -> bool:
         """Whether the vendor's external ids are the source's user ids, and no other ids that may look the same."""
         paths = [path for each in self.properties if each.name == EXTERNAL_ID for path in each.path]
+        if self.mapping.user_id != USUAL_USER_ID:
+            return any(path in self.mapping.user_id for path in paths)
         return any(path.rpartition(".")[2].replace("_", "").lower() == "userid" for path in paths)
 
 

@@ -10,7 +10,8 @@ from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from worker.destinations.base import USER_ID, Frozen, PropertyReading, Text
+from worker.destinations.base import USER_ID, PropertyReading, Text
+from worker.frozen import Frozen
 
 PROVIDER: Final = "segment_io"
 """The only external provider that the vendor is known to take."""
