@@ -94,7 +94,8 @@ def _unknown_key(key: str, model: type[BaseModel], inside: Place) -> str:
     for part in inside:
         if isinstance(part, str):
             model = next(_models(model.model_fields[part].annotation))
-    return f'unknown key "{key}"; {choices(key, model.model_fields)}'
+    allowed = [field.alias or name for name, field in model.model_fields.items()]
+    return f'unknown key "{key}"; {choices(key, allowed)}'
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
