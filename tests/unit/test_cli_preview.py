@@ -201,7 +201,7 @@ def test_each_refused_source_event_is_told_with_its_line_and_the_reason(desk: De
     assert result.stdout.splitlines()[:4] == [
         "5 source events read, 1 taken, 4 refused",
         "  type (none of track, identify and delete): lines 2, 5",
-        "  json (no JSON object in UTF-8): line 3",
+        "  json (no JSON object in UTF-8, or a broken CSV row): line 3",
         "  unrouted (no destination takes its audience): line 4",
     ]
     found = json.loads(desk.run(path, "--json").stdout)
