@@ -27,6 +27,7 @@ from worker.destinations.base import Destination, DestinationSettings
 from worker.destinations.criteo import CriteoSettings
 from worker.destinations.stackadapt import StackAdaptSettings
 from worker.edges import open_edges
+from worker.errors import StoreFull
 from worker.flush import flush_next
 from worker.store.lanes import Bounds
 from worker.store.store import Store
@@ -229,9 +230,10 @@ class Noting(Store):
 
     ends: Mapping[str, End] = {}
 
-    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> int:
-        self.ends[lane.destination].model.append(lane, changes)
-        return super().append(lane, changes, chunk_id)
+    def append_each(self, pieces: Sequence[tuple[LaneKey, Sequence[Change], str]]) -> list[int | StoreFull]:
+        for lane, changes, _ in pieces:
+            self.ends[lane.destination].model.append(lane, changes)
+        return super().append_each(pieces)
 
 
 class Relay:
