@@ -1,0 +1,111 @@
+"""The library: source events from any Python program into the lanes."""
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from producers.intake import WAITS, Intake, Report
+from producers.routing import Router
+from producers.segment import RawEvent, Reason
+from worker import settings
+from worker.settings import Settings
+from worker.store.store import open_store
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of one source event: Redis has its changes, or it was refused and brought none."""
+
+    refused: Reason | None = None
+    """Why it was refused; None: it was taken. The reasons are explained in `producers.events`."""
+    changes: Mapping[str, int] = field(default_factory=dict)
+    """By destination, how many changes were appended: one, or none where it had come before."""
+    duplicates: Mapping[str, int] = field(default_factory=dict)
+    """By destination, how many had come before (the same `messageId` and content, lately)."""
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By destination, what it does not get of it, though others may."""
+
+    @property
+    def accepted(self) -> bool:
+        return self.refused is None
+
+
+class Publisher:
+    """Publishes source events to the destinations of a relay.toml. Threads may share one; make one a process.
+
+    >>> from producers import Publisher
+    >>> event = {
+    ...     "type": "track",
+    ...     "event": "Audience Entered",
+    ...     "messageId": "m-1",
+    ...     "properties": {"audience_key": "vip", "email": "jane@example.com"},
+    ... }
+    >>> with Publisher("relay.toml") as publisher:
+    ...     published = publisher.publish(event)
+    ...     report = publisher.publish_many([event, {"type": "page"}])
+    >>> published.accepted, dict(published.changes)
+    (True, {'shop': 1})
+    >>> report.accepted, dict(report.duplicates), dict(report.refused)
+    (1, {'shop': 1}, {'type': 1})
+
+    When a call returns, Redis has the changes. With asyncio: `await asyncio.to_thread(publisher.publish, event)`.
+
+    An event that cannot be used is no error: the outcome tells the reason. Errors, all to be had from `producers`:
+
+    * `ConfigurationError`: the relay.toml cannot be used. Only of the constructor; `mistakes` has a line for each.
+    * `StoreUnavailable`: Redis is away, and was at each repetition. Publish the same again later.
+    * `StoreFull`: Redis, or a destination (`max_waiting`), has no room. Publish the same again when there is.
+
+    After an error some of the changes may be there. To publish the same events again is harmless where they have a
+    `messageId`: what is there is not appended twice.
+    """
+
+    def __init__(
+        self, config: Settings | str | os.PathLike[str] | None = None, *, waits: Sequence[float] = WAITS
+    ) -> None:
+        """`config`: settings, or the path of a relay.toml; None: `$RELAY_CONFIG`, else `relay.toml`.
+
+        `waits`: the seconds before each repetition while Redis is away; none: fail at once. Connects when first used.
+        """
+        relay = config if isinstance(config, Settings) else settings.load(Path(config or settings.default_path()))
+        self._store = open_store(relay)
+        self._intake = Intake(Router(relay.destinations), self._store, _now_ms, waits=waits)
+
+    def publish(self, event: RawEvent) -> Published:
+        """Publish one source event: a mapping, or JSON as text or bytes."""
+        reasons: list[Reason] = []
+        report = self._intake.accept_many([event], on_refused=lambda _number, reason: reasons.append(reason))
+        if reasons:
+            return Published(reasons[0])
+        return Published(None, dict(report.changes), +report.duplicates, _by_destination(report))
+
+    def publish_many(self, events: Iterable[RawEvent]) -> Report:
+        """Publish source events in their order and in bounded memory, some thousand of them in each round trip."""
+        return self._intake.accept_many(events)
+
+    def close(self) -> None:
+        """Give the connections back. Who publishes after that opens new ones."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _by_destination(report: Report) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for destination, reason in report.left_out:
+        found.setdefault(destination, []).append(reason)
+    return found
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
