@@ -34,11 +34,11 @@ IN_FOLDING = {
 TRIM = 'self._client.ltrim(f"{self._root}:lane:{lease.lane.member}", 1, -1)'
 
 IN_FLUSHING: dict[str, Planted] = {
-    "trimmed before it is sent": InFunction(Lanes.read, "    return [decode", f"    {TRIM}\n    return [decode"),
+    "trimmed before it is sent": InFunction(Lanes.read, "    waiting = [decode", f"    {TRIM}\n    waiting = [decode"),
     "one more trimmed than was read": InFunction(account, "taken=len(waiting)", "taken=len(waiting) + 1"),
     "sent without a look at the lease": InFunction(
         flush._flush_or_hold,  # noqa: SLF001 - this is where the defect belongs
-        "edges.lanes.extend(lease, edges.schedule)",
+        "edges.lanes.extend(each, edges.schedule)",
         "pass",
     ),
     "a lost lease used all the same": InFunction(
