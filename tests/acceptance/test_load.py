@@ -134,7 +134,7 @@ def test_a_load_that_is_killed_again_and_again_ends_as_one_that_was_not(machine:
 
 
 def test_a_load_that_is_interrupted_says_that_it_goes_on(machine: Machine) -> None:
-    path = machine.write("events.ndjson", map(event, range(60_000)))
+    path = machine.write("events.ndjson", map(event, range(400_000)))
     process = machine.start(path)
     wait_until(lambda: machine.accepted() > 10_000)
     process.send_signal(signal.SIGINT)
