@@ -154,3 +154,22 @@ def test_a_hashed_email_or_a_device_never_reaches_the_vendor() -> None:
     assert [made.aliases(each) for each in kept] == [(each,) for each in kept]
     assert settings_of().reading().keeps_user_ids
     assert not settings_of().reading().erases_by_user_id
+
+
+@pytest.mark.parametrize(
+    ("path", "user_id", "maps"),
+    [
+        ("traits.userId", ["userId", "anonymousId"], True),
+        ("userId", "userId", True),
+        ("traits.crm_id", "traits.crm_id", True),
+        ("traits.userId", "traits.crm_id", False),
+        ("traits.crm_id", ["userId", "anonymousId"], False),
+    ],
+)
+def test_external_ids_are_user_ids_where_both_are_read_at_the_same_place(
+    path: str, user_id: object, maps: object
+) -> None:
+    external_id = {"name": "external_id", "type": "STRING", "path": path}
+    settings = settings_of(properties=[external_id], mapping={"user_id": user_id})
+
+    assert settings.reading().erases_by_user_id is maps
