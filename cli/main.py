@@ -12,6 +12,7 @@ from cli.failures import INTERRUPTED, told
 from cli.forget import forget
 from cli.groups import OrderedGroup
 from cli.hold import hold, release
+from cli.import_mapping import import_mapping
 from cli.load import load
 from cli.preview import preview
 from cli.sandbox import sandbox
@@ -48,5 +49,20 @@ def main() -> None:
     telemetry.configure()
 
 
-for command in (demo, up, serve, load, preview, status, audiences, check, dead_letters, forget, hold, release, sandbox):
+for command in (
+    demo,
+    up,
+    serve,
+    load,
+    preview,
+    status,
+    audiences,
+    check,
+    import_mapping,
+    dead_letters,
+    forget,
+    hold,
+    release,
+    sandbox,
+):
     main.add_command(command)
