@@ -90,6 +90,10 @@ class Desk:
         (lane,) = self.json(*events, options=["--destination", destination])["destinations"][0]["lanes"]
         return lane
 
+    def map(self, mapping: str) -> None:
+        """The last destination, of StackAdapt, gets a mapping."""
+        (self._folder / "relay.toml").write_text(f"{CONFIGURATION}[destinations.mapping]\n{mapping}\n")
+
     def files(self) -> set[str]:
         return {path.name for path in self._folder.rglob("*")}
 
@@ -207,6 +211,24 @@ def test_each_refused_source_event_is_told_with_its_line_and_the_reason(desk: De
     found = json.loads(desk.run(path, "--json").stdout)
     assert found["refused"] == {"type": 2, "json": 1, "unrouted": 1}
     assert found["refused_lines"] == {"type": [2, 5], "json": [3], "unrouted": [4]}
+
+
+def test_the_effect_of_a_mapping_is_shown(desk: Desk) -> None:
+    desk.map('audience = { value = "vip" }\nemail = "properties.mail"\nwhen = { event = ["new", "deleted"] }')
+    row = {"type": "track", "event": "deleted", "properties": {"mail": "Ada@example.com"}}
+
+    lane = desk.lane("stackadapt", row)
+    told = desk.json(row, event("bob"))
+
+    profiles = json.loads(lane["requests"][1]["body"]["variables"]["profiles"]["profiles"])
+    assert [(each["email"], each["action"]) for each in profiles] == [("ada@example.com", "exit")]
+    assert {each["name"]: len(each["lanes"]) for each in told["destinations"]} == {
+        "criteo": 1,
+        "taboola": 1,
+        "stackadapt": 1,
+    }
+    assert told["refused"] == {}
+    assert desk.json({**row, "event": "updated"})["refused"] == {"audience": 1}
 
 
 def test_what_a_destination_does_not_get_is_told_there(desk: Desk) -> None:
