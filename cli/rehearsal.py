@@ -8,7 +8,7 @@ from itertools import count
 from cli.masking import masked
 from cli.standins import StandIn
 from worker.batching import fold
-from worker.contract import STAMP_DIGITS, Change, LaneKey, encode
+from worker.contract import Change, LaneKey, encode, stamped
 from worker.delivery import deliver
 from worker.destinations import REGISTRY
 from worker.destinations.base import Credential, DestinationSettings, FoldedBatch, Person, Receipt, Request
@@ -161,7 +161,7 @@ def heads(changes: Sequence[Change], max_changes: int, max_bytes: int) -> Iterat
     """The batches of a lane, one after another: as many changes as may be, and at least one."""
     start, size = 0, 0
     for position, change in enumerate(changes):
-        weight = STAMP_DIGITS + len(encode(change))
+        weight = len(stamped(0, encode(change)))
         size += weight
         if position > start and (position - start == max_changes or size > max_bytes):
             yield changes[start:position]

@@ -1,18 +1,21 @@
 """Fold and split: what a batch comes down to, and which part of a refused batch to send next."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from worker.contract import Change, Identifier, LaneKey, Property, Waiting
 from worker.destinations.base import Entry, FoldedBatch, Receipt
+
+VendorForm = Callable[[Identifier], Identifier]
+NO_PROPERTIES: Final[Mapping[str, Property]] = {}
 
 
 def fold(
     lane: LaneKey,
     batch_id: str,
     changes: Sequence[Change],
-    vendor_form: Callable[[Identifier], Identifier],
+    vendor_form: VendorForm,
     at_ms: int = 0,
 ) -> FoldedBatch:
     """Reduce a batch to the newest change of each identifier, as the vendor tells identifiers apart.
@@ -20,34 +23,45 @@ def fold(
     Newest: by `occurred_at`, then by arrival. Of each change only the identifiers for which it is the newest
     remain; profile properties are merged, the newest value of each.
     """
-    order = sorted(range(len(changes)), key=lambda position: changes[position].occurred_at)
-    forms = [tuple(map(vendor_form, change.identifiers)) for change in changes]
-    newest: dict[Identifier, int] = {}
-    merged: dict[Identifier, dict[str, Property]] = {}
-    for position in order:
-        properties = changes[position].properties
-        for identifier in forms[position]:
-            newest[identifier] = position
-            if properties:
-                merged.setdefault(identifier, {}).update(properties)
+    order = sorted(range(len(changes)), key=[change.occurred_at for change in changes].__getitem__)
+    forms = [_distinct(change.identifiers, vendor_form) for change in changes]
+    newest = {each: position for position in order for each in forms[position]}
+    merged = _merged(changes, forms, order)
     removes: list[Entry] = []
     adds: list[Entry] = []
     for position, change in enumerate(changes):
-        kept = tuple(dict.fromkeys(each for each in forms[position] if newest[each] == position))
+        kept = tuple([each for each in forms[position] if newest[each] == position])
         if kept:
-            entry = Entry(position, kept, _merged_of(kept, merged))
+            entry = Entry(position, kept, _merged_of(kept, merged) if merged else NO_PROPERTIES)
             (adds if change.entered else removes).append(entry)
     name = changes[order[-1]].audience_name if changes else ""
     return FoldedBatch(lane, batch_id, tuple(removes), tuple(adds), name, at_ms)
 
 
-def _merged_of(identifiers: Sequence[Identifier], merged: dict[Identifier, dict[str, Property]]) -> dict[str, Property]:
-    if not merged:
-        return {}
-    properties: dict[str, Property] = {}
-    for identifier in identifiers:
-        properties.update(merged.get(identifier, {}))
-    return properties
+def _distinct(identifiers: Sequence[Identifier], vendor_form: VendorForm) -> Sequence[Identifier]:
+    if len(identifiers) == 1:
+        return (vendor_form(identifiers[0]),)
+    return tuple(dict.fromkeys(map(vendor_form, identifiers)))
+
+
+def _merged(
+    changes: Sequence[Change], forms: Sequence[Sequence[Identifier]], order: Sequence[int]
+) -> dict[Identifier, Mapping[str, Property]]:
+    """The properties of each identifier that has some."""
+    merged: dict[Identifier, Mapping[str, Property]] = {}
+    for position in order:
+        if properties := changes[position].properties:
+            for each in forms[position]:
+                merged[each] = {**merged[each], **properties} if each in merged else properties
+    return merged
+
+
+def _merged_of(
+    identifiers: Sequence[Identifier], merged: Mapping[Identifier, Mapping[str, Property]]
+) -> Mapping[str, Property]:
+    if len(identifiers) == 1:
+        return merged.get(identifiers[0], NO_PROPERTIES)
+    return {name: value for each in identifiers for name, value in merged.get(each, NO_PROPERTIES).items()}
 
 
 class Burial(NamedTuple):

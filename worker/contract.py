@@ -1,9 +1,11 @@
 """What producers and workers agree on: a change, the lane it waits in, and the form it has in Redis.
 
-A lane holds *values*: the change's Redis time in milliseconds (13 digits, put there by the append script),
-then the change as a JSON array whose first element is the version of this form.
+A lane holds *values*: the change's Redis time in milliseconds (13 digits, put there by the append script) and a comma,
+then the change as a JSON array whose first element is the version of this form. So many values between brackets and
+commas are one JSON array, which is read at once.
 """
 
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -14,7 +16,7 @@ Property = str | int | float | bool
 STAMP_DIGITS: Final = 13
 
 
-class Identifier(NamedTuple):
+class Identifier(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One handle of a person. `value` is normalised: an email is trimmed and lower-cased, or a hash in hex.
 
     A `user_id` is the source's own; vendors know nobody by it, so it serves erasure alone.
@@ -92,7 +94,7 @@ def repeated(lane: LaneKey, change: Change) -> bytes:
     return f"{change.message_id}\0{lane.member}\0{change.entered:d}\0{whose}".encode()
 
 
-class Waiting(NamedTuple):
+class Waiting(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A change as it lies in its lane: `stamp` is the Redis time of its arrival, in milliseconds."""
 
     stamp: int
@@ -100,13 +102,18 @@ class Waiting(NamedTuple):
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Change)
+_decoder = msgspec.json.Decoder(list[Waiting])
 
 
 def encode(change: Change) -> bytes:
     return _encoder.encode(change)
 
 
-def decode(value: bytes) -> Waiting:
-    """Read one value of a lane. Raises `msgspec.DecodeError` when it was written by a newer release."""
-    return Waiting(int(value[:STAMP_DIGITS]), _decoder.decode(value[STAMP_DIGITS:]))
+def stamped(stamp: int, encoded: bytes) -> bytes:
+    """The value of a lane that the append script makes of an encoded change."""
+    return b"%0*d,%b" % (STAMP_DIGITS, stamp, encoded)
+
+
+def decode(values: Sequence[bytes]) -> list[Waiting]:
+    """Read values of a lane. Raises `msgspec.DecodeError` when one was written by a newer release."""
+    return _decoder.decode(b"[[%b]]" % b"],[".join(values)) if values else []

@@ -157,7 +157,7 @@ def waiting(store: Store) -> dict[str, int]:
 
 def message_ids(redis: Redis, destination: str = "criteo", audience: str = "vip") -> Counter[str]:
     values = cast("list[bytes]", redis.lrange(f"relay:{{{destination}}}:lane:0/{audience}", 0, -1))
-    return Counter(decode(value).change.message_id for value in values)
+    return Counter(each.change.message_id for each in decode(values))
 
 
 # ── Clients that are not ours ────────────────────────────────────────────────────────────────────

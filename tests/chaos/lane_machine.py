@@ -206,8 +206,8 @@ class LaneMachine(RuleBasedStateMachine):
             buried=[Burial(waiting, "refused") for waiting in buried],
         )
         if self._owned(lease, lambda: self.lanes.settle(lease, settlement)):
-            assert [tuple(each) for each in read] == self.model.lanes.get(lane, [])[: len(read)]
-            self.model.settle(lane, len(taken), folded, [(stamp, change) for stamp, change in buried])
+            assert [(each.stamp, each.change) for each in read] == self.model.lanes.get(lane, [])[: len(read)]
+            self.model.settle(lane, len(taken), folded, [(each.stamp, each.change) for each in buried])
 
     def _give_back(self, lease: Lease, lane_ms: int, destination_ms: int) -> None:
         holds, fault = {"lane_ms": lane_ms, "destination_ms": destination_ms}, lane_ms > 0

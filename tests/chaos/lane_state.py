@@ -86,5 +86,5 @@ def _hold(found: bytes) -> tuple[float, int, bool]:
 
 
 def _plain(value: bytes) -> tuple[int, Change]:
-    stamp, change = decode(value)
-    return stamp, change
+    (waiting,) = decode([value])
+    return waiting.stamp, waiting.change

@@ -16,17 +16,19 @@ from worker.store.lanes import Lanes
 
 IN_FOLDING = {
     "fold by arrival only": InFunction(
-        fold, "sorted(range(len(changes)), key=lambda position: changes[position].occurred_at)", "range(len(changes))"
+        fold,
+        "sorted(range(len(changes)), key=[change.occurred_at for change in changes].__getitem__)",
+        "range(len(changes))",
     ),
     "the first of those of one time": InFunction(
         fold,
-        "key=lambda position: changes[position].occurred_at",
+        "key=[change.occurred_at for change in changes].__getitem__",
         "key=lambda position: (changes[position].occurred_at, -position)",
     ),
     "every identifier of every change": InFunction(fold, "if newest[each] == position", "if True"),
     "adds and removes exchanged": InFunction(fold, "(adds if change.entered", "(adds if not change.entered"),
     "identifiers compared as they came": InFunction(
-        fold, "tuple(map(vendor_form, change.identifiers))", "change.identifiers"
+        fold, "_distinct(change.identifiers, vendor_form)", "change.identifiers"
     ),
     "a half without its removes": InFunction(halves, "removes=batch.removes[middle:]", "removes=()"),
 }
@@ -34,7 +36,7 @@ IN_FOLDING = {
 TRIM = 'self._client.ltrim(f"{self._root}:lane:{lease.lane.member}", 1, -1)'
 
 IN_FLUSHING: dict[str, Planted] = {
-    "trimmed before it is sent": InFunction(Lanes.read, "    waiting = [decode", f"    {TRIM}\n    waiting = [decode"),
+    "trimmed before it is sent": InFunction(Lanes.read, "    waiting = decode", f"    {TRIM}\n    waiting = decode"),
     "one more trimmed than was read": InFunction(account, "taken=len(waiting)", "taken=len(waiting) + 1"),
     "sent without a look at the lease": InFunction(
         flush._flush_or_hold,  # noqa: SLF001 - this is where the defect belongs

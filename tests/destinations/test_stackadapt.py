@@ -31,7 +31,7 @@ from tests.destinations.stackadapt_talk import (
     talk,
 )
 from worker.batching import fold
-from worker.contract import STAMP_DIGITS, Change, Identifier, LaneKey, encode
+from worker.contract import Change, Identifier, LaneKey, encode, stamped
 from worker.destinations.base import ConsentReading, Receipt, Request, Response
 from worker.destinations.stackadapt import StackAdapt
 from worker.destinations.stackadapt_mapping import RESERVED
@@ -129,7 +129,7 @@ def test_the_same_changes_sent_again_are_not_taken_for_a_repetition(store: Store
 def test_the_largest_batch_makes_a_request_that_segment_might_have_made() -> None:
     """At most 1,000 events or 4 MB: nothing is known of the vendor's own limit."""
     changes = [named(f"person{number}", plan='"\\"' * 300, city="\n" * 200) for number in range(1_000)]
-    sizes = list(accumulate(STAMP_DIGITS + len(encode(change)) for change in changes))
+    sizes = list(accumulate(len(stamped(0, encode(change))) for change in changes))
     fitting = sum(size <= StackAdapt.max_bytes for size in sizes)
 
     body = bodies_for(*changes[:fitting])[1]

@@ -5,7 +5,7 @@ from redis import Redis
 
 from tests.conftest import Clock
 from worker.batching import Burial, Settlement
-from worker.contract import Change, Identifier, LaneKey, Waiting
+from worker.contract import Change, Identifier, LaneKey, Waiting, encode, stamped
 from worker.errors import LeaseLost, StoreFull
 from worker.store.deadletters import DeadLetter
 from worker.store.lanes import COUNTERS, Bounds, Lanes, Lease, Schedule
@@ -311,8 +311,10 @@ def test_no_wake_up_is_sent_for_a_held_destination_or_one_that_has_nothing_due(l
 def test_reading_stops_at_the_size_that_a_request_may_have(lanes: Lanes) -> None:
     lanes.append(LANE, [change(each) for each in "abc"], "1")
     lease = leased(lanes)
+    size = len(stamped(0, encode(change("a"))))
 
-    assert len(lanes.read(lease, 3, 120)) == 2
+    assert len(lanes.read(lease, 3, 2 * size)) == 2
+    assert len(lanes.read(lease, 3, 2 * size - 1)) == 1
     assert len(lanes.read(lease, 3, 1)) == 1
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.properties import PropertyReader
-from worker.contract import STAMP_DIGITS, Change, Property, decode, encode
+from worker.contract import Change, Property, Waiting, decode, encode, stamped
 from worker.destinations.base import PropertyReading
 
 TYPES: Any = ("STRING", "NUMBER", "BOOLEAN", "DATE")
@@ -120,6 +120,8 @@ def test_nobody_needs_to_ask_for_losses() -> None:
     assert PropertyReader([PropertyReading("n", "NUMBER", ("n",))]).read({"n": "x"}) == {}
 
 
+STAMP = 1_795_000_000_000
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=())),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -134,7 +136,7 @@ def test_whatever_comes_what_is_found_can_be_kept_and_sent(one: object, other: o
     found = READER.read({"traits": {type_: one}, "properties": {type_: other}}, lost.append)
 
     change = Change(entered=True, occurred_at=0, identifiers=(), properties=found)
-    assert decode(b"1" * STAMP_DIGITS + encode(change)).change == change
+    assert decode([stamped(STAMP, encode(change))]) == [Waiting(STAMP, change)]
     json.dumps(found, allow_nan=False).encode()
     assert "" not in found.values()
     assert not found.keys() & set(lost)

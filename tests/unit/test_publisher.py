@@ -75,7 +75,7 @@ def waiting(redis: Redis, destination: str = "shop") -> list[str]:
     """The emails of the changes in a lane, in their order."""
     lane = LaneKey(destination, "vip")
     values = cast("list[bytes]", redis.lrange(f"relay:{{{destination}}}:lane:{lane.member}", 0, -1))
-    return [decode(value).change.identifiers[0].value for value in values]
+    return [each.change.identifiers[0].value for each in decode(values)]
 
 
 def test_the_example_of_the_documentation_works(configured: Callable[[str], Path]) -> None:

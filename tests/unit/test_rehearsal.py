@@ -3,12 +3,12 @@
 import pytest
 
 from cli.rehearsal import heads
-from worker.contract import STAMP_DIGITS, Change, Identifier, encode
+from worker.contract import Change, Identifier, encode, stamped
 
 CHANGES = [
     Change(entered=True, occurred_at=0, identifiers=(Identifier("email", f"p{n}@example.com"),)) for n in range(7)
 ]
-SIZE = STAMP_DIGITS + len(encode(CHANGES[0]))
+SIZE = len(stamped(0, encode(CHANGES[0])))
 """Of each of them, as it waits in Redis."""
 
 

@@ -15,13 +15,14 @@ from producers import segment
 from producers.properties import PropertyReader
 from producers.routing import Routed, Router
 from producers.segment import Erasure, Membership, Refusal, SourceEvent, parse
-from worker.contract import STAMP_DIGITS, Change, Identifier, LaneKey, decode, encode
+from worker.contract import Change, Identifier, LaneKey, Waiting, decode, encode, stamped
 from worker.destinations.base import DestinationSettings, PropertyReading
 from worker.destinations.criteo import CriteoSettings
 from worker.destinations.stackadapt import CustomProperty, StackAdaptSettings
 from worker.destinations.taboola import TaboolaSettings
 
 SHA256 = "973dfe463ec85785f5f95af5ba3906eedb2d931c24e69824a89ea65dba4e813b"
+STAMP = 1_795_000_000_000
 IOS = "EA7583CD-A667-48BC-B806-42ECB2B48606"
 EMAIL = Identifier("email", "jane@example.com")
 DEVICE = Identifier("device", IOS)
@@ -472,4 +473,4 @@ def test_every_change_can_be_written_to_a_lane_and_read_again(parts: dict[str, A
         return
     for lane, change in routed:
         assert LaneKey.from_member(lane.destination, lane.member) == lane
-        assert decode(b"1" * STAMP_DIGITS + encode(change)).change == change
+        assert decode([stamped(STAMP, encode(change))]) == [Waiting(STAMP, change)]

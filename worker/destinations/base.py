@@ -259,14 +259,13 @@ class Response:
 # ── A batch and what became of it ────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """What is sent for one change: those of its identifiers for which it is the newest, in the vendor's form."""
 
     position: int
     """The change's place in its batch."""
     identifiers: tuple[Identifier, ...]
-    properties: Mapping[str, Property] = field(default_factory=dict)
+    properties: Mapping[str, Property] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ def held(identifier: Identifier, hashed: Collection[IdentifierType]) -> Identifi
 
     What is hashed already is never hashed again. Device ids are UUIDs in lower case; the others are opaque.
     """
-    kind, value = identifier
+    kind, value = identifier.type, identifier.value
     if kind == "device":
         return Identifier(kind, _uuid(value))
     if kind not in {"email", "phone"}:
@@ -44,7 +44,7 @@ def forms(identifier: Identifier) -> tuple[Identifier, ...]:
 
     A hash leads to what can be made of it; another identifier is its own and only form.
     """
-    kind, value = identifier
+    kind, value = identifier.type, identifier.value
     if kind == "phone" and not _is_hash(identifier):
         return (identifier, Identifier(kind, sha256_hex(value)))
     if kind != "email":

@@ -10,7 +10,6 @@ A 2xx takes them all but those it names: `{"refused": [{"identifier": "…", "re
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import chain, zip_longest
 from typing import Final, Literal
 from urllib.parse import quote
@@ -185,7 +184,7 @@ def _members(entry: Entry, types: Collection[str]) -> Iterator[Entry]:
         identifiers = (*filter(None, singles), *devices)
         devices = []
         if identifiers:
-            yield replace(entry, identifiers=identifiers)
+            yield Entry(entry.position, identifiers, entry.properties)
 
 
 def _values(member: Entry) -> dict[str, Json]:

@@ -165,18 +165,20 @@ class StackAdapt(Destination):
     def converse(self, batch: FoldedBatch, notes: Notes) -> Conversation:
         if self._is_mapping_due(batch.at_ms, notes):
             yield from self._map(batch.at_ms, notes)
-        rows = [(identifier, row) for identifier, row in _rows(batch) if _can_exist(identifier)]
-        nobody = {each: "no top-level domain" for each, _ in _rows(batch) if not _can_exist(each)}
+        rows = dict(_rows(batch))
+        nobody = {each: "no top-level domain" for each in rows if not _can_exist(each)}
+        for each in nobody:
+            del rows[each]
         if not rows:
             return Receipt(nobody)
         profiles = {
             "advertiserId": self._settings.advertiser_id,
             "externalProvider": PROVIDER,
             "syncId": batch.id,
-            "profiles": msgspec.json.encode([row for _, row in rows]).decode(),
+            "profiles": msgspec.json.encode(list(rows.values())).decode(),
         }
         response = yield ask(self._settings.api_url, UPSERT, {"profiles": profiles})
-        receipt = receipt_of(data_of(response), [identifier for identifier, _ in rows])
+        receipt = receipt_of(data_of(response), list(rows))
         return replace(receipt, refused={**receipt.refused, **nobody})
 
     def probe(self) -> Probe:
@@ -234,13 +236,16 @@ mutation Upsert($profiles: UpsertProfilesInput!) {
 
 
 def _rows(batch: FoldedBatch) -> Iterator[tuple[Identifier, Mapping[str, Property]]]:
-    """The profiles, each with whom it is about. Who enters comes last; no value is empty."""
+    """The profiles, by whom they are about. Who enters comes last; no value is empty."""
     audience = {"audienceId": batch.lane.audience, "audienceName": batch.audience_name or batch.lane.audience}
     for action, entries in (("exit", batch.removes), ("enter", batch.adds)):
+        common = {**audience, "action": action}
         for entry in entries:
-            properties = {key: value for key, value in entry.properties.items() if value != ""}
+            properties = entry.properties
+            if "" in properties.values():
+                properties = {key: value for key, value in properties.items() if value != ""}
             for each in entry.identifiers:
-                yield each, {**properties, "email": each.value, **audience, "action": action}
+                yield each, {**properties, "email": each.value, **common}
 
 
 def _can_exist(identifier: Identifier) -> bool:

@@ -146,7 +146,7 @@ class DeadLetters:
     def _letter(self, number: int, letter: bytes, buried: float, superseded: int) -> DeadLetter:
         head, change = letter.split(b"\n", 1)
         facts: dict[str, Any] = json.loads(head)
-        waiting = contract.decode(facts["stamp"].encode() + change)
+        (waiting,) = contract.decode([contract.stamped(int(facts["stamp"]), change)])
         lane = LaneKey.from_member(self.destination, facts["lane"])
         return DeadLetter(
             number, lane, facts["reason"], int(buried), waiting.stamp, waiting.change, superseded=bool(superseded)
@@ -178,10 +178,10 @@ def newest_first(letters: Iterable[Letter]) -> list[Letter]:
 
 def encode(lane: LaneKey, burial: Burial) -> bytes:
     """A dead letter as it is kept. `persons` are digests, by which a newer change finds it."""
-    waiting, reason = burial
+    waiting = burial.waiting
     head = {
         "lane": lane.member,
-        "reason": reason,
+        "reason": burial.reason,
         "stamp": f"{waiting.stamp:0{contract.STAMP_DIGITS}}",
         "persons": [_person(lane, identifier) for identifier in waiting.change.identifiers],
     }

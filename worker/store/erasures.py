@@ -85,7 +85,7 @@ class Erasures:
         while True:
             with translated():
                 values = cast("list[bytes]", self._client.lrange(key, start, start + PAGE - 1))
-            yield from ((start + at, decode(value)) for at, value in enumerate(values))
+            yield from enumerate(decode(values), start)
             start += PAGE
             if len(values) < PAGE:
                 return

@@ -7,6 +7,7 @@ lease's token is checked.
 
 import json
 import uuid
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -153,9 +154,8 @@ class Lanes:
         """
         with translated():
             values = cast("list[bytes]", self._client.lrange(f"{self._root}:lane:{lease.lane.member}", 0, most - 1))
-        sizes = accumulate(len(value) for value in values)
-        fitting = sum(1 for size in sizes if size <= max_bytes)
-        waiting = [decode(value) for value in values[: max(1, fitting)]]
+        fitting = bisect_right(list(accumulate(map(len, values))), max_bytes)
+        waiting = decode(values[: max(1, fitting)])
         barrier = None if lease.lane.is_erasures else self._run("barrier", lease.lane.member)
         return [each for each in waiting if each.stamp <= int(barrier)] if barrier else waiting
 

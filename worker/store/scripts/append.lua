@@ -42,7 +42,7 @@ end
 local stamp, values = string.format('%013.0f', now), {}
 for i = 7, #ARGV, 2 do
   if not is_duplicate(ARGV[i]) then
-    values[#values + 1] = stamp .. ARGV[i + 1]
+    values[#values + 1] = stamp .. ',' .. ARGV[i + 1]
   end
 end
 redis.call('SET', chunk, #values, 'PX', ARGV[3])

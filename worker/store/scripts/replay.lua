@@ -14,7 +14,7 @@ for i = 4, #ARGV do
     superseded = superseded + 1
   elseif letter then
     local head, change = split_letter(letter)
-    values[#values + 1] = { head.stamp .. change, tonumber(id) }
+    values[#values + 1] = { head.stamp .. ',' .. change, tonumber(id) }
     forget_letter(id, head)
   end
 end
