@@ -76,7 +76,7 @@ def by_lane(
     seen: dict[str, set[bytes]] = {each.name: set() for each in destinations if each.duplicate_window_seconds}
     for _, routed in outcomes:
         for lane, change in [] if isinstance(routed, Refusal) else routed:
-            content = repeated(lane, change)
+            content = repeated(lane.member, change)
             if content in seen.get(lane.destination, ()):
                 tally.duplicates[lane.destination] += 1
                 continue

@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from hashlib import blake2b
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -19,6 +19,18 @@ SAMPLE_BYTES: Final = 16 * 1024
 
 class ChangedFile(RelayError):
     """A file is not the one of which a part was loaded, or is to be read in another way; the text says what to do."""
+
+
+class Spot(NamedTuple):
+    """How far a source was read, in bytes as they lie there, and a digest of what lies before that."""
+
+    position: int
+    read_last: str = ""
+
+    @classmethod
+    def of(cls, source: Source) -> "Spot":
+        """Of a regular file."""
+        return cls(source.position, _read_before(source.fileno(), source.position))
 
 
 class Bookmark(msgspec.Struct, kw_only=True, frozen=True):
@@ -53,7 +65,7 @@ class Bookmark(msgspec.Struct, kw_only=True, frozen=True):
     def place(self) -> Place:
         return Place(self.offset, self.line)
 
-    def moved(self, source: Source, place: Place, part: Report, *, cut_off: bool = False) -> "Bookmark":
+    def moved(self, spot: Spot, place: Place, part: Report, *, cut_off: bool = False) -> "Bookmark":
         """The bookmark after one more part of the file."""
         whole = self.report
         add(whole, part)
@@ -62,8 +74,8 @@ class Bookmark(msgspec.Struct, kw_only=True, frozen=True):
             size=None if cut_off else self.size,
             line=place.line,
             offset=place.offset,
-            position=source.position,
-            read_last=_read_before(source.fileno(), source.position),
+            position=spot.position,
+            read_last=spot.read_last,
             read=whole.read,
             accepted=whole.accepted,
             refused=dict(whole.refused),

@@ -1,15 +1,18 @@
 """Source events from files and standard input: NDJSON or CSV, plain or compressed, once or in several goes.
 
-Memory grows neither with the file nor with a line that never ends: what is held is one chunk.
+Memory grows neither with the file nor with a line that never ends: what is held is two chunks.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import BinaryIO, Final, NamedTuple
 
-from producers.bookmark import add
+from producers.behind import Behind
+from producers.bookmark import Spot, add
 from producers.form import Form
-from producers.intake import CHUNK_MS, Intake, Report
+from producers.intake import CHUNK_MS, Chunk, Intake, Report
 from producers.ndjson import Place, Read
 from producers.reading import STDIN, CutOffFile, UnreadableFile, expect_readable, opened, read_events
 from producers.resume import Marker, Resuming
@@ -62,7 +65,7 @@ def load(
     With `resuming`, regular files go on where a load of them stopped, and are counted as if it had not.
 
     Raises `UnreadableFile`, `ColumnError` and `ChangedFile`, as far as can be before anything is accepted, and what
-    `Intake.accept_lines` raises; `report`, when given, then holds what was done until then.
+    `Intake.store` raises; `report`, when given, then holds what was done until then.
     """
     form = form or Form()
     markers = [_marker(path, form, resuming) for path in paths]
@@ -101,36 +104,45 @@ class _Loading:
             try:
                 self._load(path, source, place, marker)
             except CutOffFile:
-                marker.move(source, place, Report(), cut_off=True)
+                marker.move(marker.spot(source), place, Report(), cut_off=True)
                 raise
         self._bytes += source.position
         self._lines += place.line - marker.start.line
         self._tell(0, 0)
 
     def _load(self, path: str, source: Source, place: Place, marker: Marker) -> None:
+        """A chunk is stored while the next is read; of what trickles in, before the next is read."""
         start = marker.start
         events = read_events(path, source, place, self._form, start=start, max_bytes=self._intake.max_event_bytes)
-        for chunk in chunks(events, marker.every, trickling=not marker.resumes):
-            with marker.chunk():
-                part = self._accept(path, chunk)
-            marker.move(source, place, part)
-            self._tell(source.position, place.line - start.line)
+        with Behind() as behind:
+            for reads in chunks(events, marker.every, trickling=not marker.resumes):
+                refused = list[RefusedLine]()
+                chunk = self._gather(path, reads, refused)
+                behind.do(partial(self._store, chunk, refused, marker, marker.spot(source), replace(place)))
+                if not marker.resumes:
+                    behind.wait()
 
-    def _accept(self, path: str, chunk: Sequence[Read]) -> Report:
-        part, refused = Report(), list[tuple[int, Reason]]()
+    def _gather(self, path: str, reads: Sequence[Read], refused: list[RefusedLine]) -> Chunk:
+        contents = {line: content for line, _, content in reads} if self._on_refused is not None else {}
+
+        def refuse(line: int, reason: Reason) -> None:
+            if contents:
+                refused.append(RefusedLine(path, line, reason, contents[line]))
+
+        return self._intake.gather([(line, event) for line, event, _ in reads], refuse)
+
+    def _store(self, chunk: Chunk, refused: Iterable[RefusedLine], marker: Marker, spot: Spot, place: Place) -> None:
+        part, start = Report(), marker.start
         try:
-            self._intake.accept_lines(
-                [(line, event) for line, event, _ in chunk],
-                report=part,
-                on_refused=lambda line, reason: refused.append((line, reason)),
-            )
+            with marker.chunk():
+                self._intake.store(chunk, part)
         finally:
             add(self.report, part)
-        if refused and self._on_refused is not None:
-            contents = {line: content for line, _, content in chunk}
-            for line, reason in refused:
-                self._on_refused(RefusedLine(path, line, reason, contents[line]))
-        return part
+        if self._on_refused is not None:
+            for each in refused:
+                self._on_refused(each)
+        marker.move(spot, place, part)
+        self._tell(spot.position, place.line - start.line)
 
     def _tell(self, more_bytes: int, more_lines: int) -> None:
         if self._progress is not None:

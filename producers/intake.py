@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from math import inf
 from typing import Any, Final, Protocol, TypeVar
 from uuid import uuid4
 
+from producers.behind import Behind
 from producers.route import Routed
 from producers.routing import LeftOut, Router
 from producers.segment import MAX_EVENT_BYTES, RawEvent, Reason, Refusal, decode
@@ -116,17 +118,40 @@ class Intake:
     def accept_lines(
         self, lines: Iterable[Line], *, report: Report | None = None, on_refused: OnRefused | None = None
     ) -> Report:
-        """Accept numbered source events, in order, in bounded memory.
+        """Accept numbered source events, in order, in bounded memory: one chunk is read while the last is appended.
 
         Adds to `report` chunk by chunk, so that it tells how far things went when this raises
         `StoreUnavailable` (after the last repetition) or `StoreFull`. `on_refused` gets number and reason of
         each that is refused.
         """
-        report = Report() if report is None else report
-        for chunk in self._chunks(iter(lines), on_refused or _ignore):
-            self.append(chunk, report)
-            self.count(chunk, report)
+        report, lines = Report() if report is None else report, iter(lines)
+        with Behind() as behind:
+            while (chunk := self.gather(islice(lines, self._chunk_events), on_refused, for_ms=CHUNK_MS)).read:
+                if chunk.read < self._chunk_events:  # there is nothing to read meanwhile
+                    behind.wait()
+                    self.store(chunk, report)
+                else:
+                    behind.do(partial(self.store, chunk, report))
         return report
+
+    def gather(self, lines: Iterable[Line], on_refused: OnRefused | None = None, *, for_ms: float = inf) -> "Chunk":
+        """Decode and route source events into one chunk: all of them, or those that come within a time."""
+        chunk, ends = Chunk(), inf
+        for number, event in lines:
+            now = self._now_ms()
+            outcome = self.read(event, now, chunk.left_out)
+            chunk.take(outcome)
+            if on_refused is not None and isinstance(outcome, Refusal):
+                on_refused(number, outcome.reason)
+            ends = min(ends, now + for_ms)
+            if now >= ends:
+                break
+        return chunk
+
+    def store(self, chunk: "Chunk", report: Report) -> None:
+        """Append the changes of a chunk, then count what was refused of it. Raises as `append` does."""
+        self.append(chunk, report)
+        self.count(chunk, report)
 
     def read(self, event: RawEvent, received_at: int, left_out: LeftOut) -> list[Routed] | Refusal:
         """Decode and route one source event: what a chunk takes. Adds to `left_out` what destinations lack of it.
@@ -171,27 +196,6 @@ class Intake:
         report.refused.update(chunk.refused)
         report.left_out.update(chunk.left_out)
 
-    def _chunks(self, lines: Iterator[Line], on_refused: OnRefused) -> Iterator["Chunk"]:
-        while True:
-            chunk = self._chunk(lines, on_refused)
-            if not chunk.read:
-                return
-            yield chunk
-
-    def _chunk(self, lines: Iterator[Line], on_refused: OnRefused) -> "Chunk":
-        chunk = Chunk()
-        started = None
-        for number, event in islice(lines, self._chunk_events):
-            now = self._now_ms()
-            outcome = self.read(event, now, chunk.left_out)
-            chunk.take(outcome)
-            if isinstance(outcome, Refusal):
-                on_refused(number, outcome.reason)
-            started = now if started is None else started
-            if now - started >= CHUNK_MS:
-                break
-        return chunk
-
     def _persist(self, write: Callable[[], Written]) -> Written:
         for wait in self._waits:
             try:
@@ -213,6 +217,8 @@ class Chunk:
     left_out: LeftOut = field(default_factory=Counter)
     before: list[Mapping[LaneKey, list[Change]]] = field(default_factory=list)
     lanes: defaultdict[LaneKey, list[Change]] = field(default_factory=lambda: defaultdict(list))
+    forgets: bool = False
+    """Whether `lanes` are those of requests to forget."""
 
     @classmethod
     def joined(cls, chunks: Iterable["Chunk"]) -> "Chunk":
@@ -259,10 +265,11 @@ class Chunk:
 
     def _in_order(self, lane: LaneKey) -> None:
         """Begin another part where requests to forget and changes alternate."""
-        last = next(iter(self.lanes), None)
-        if last is not None and last.is_erasures != lane.is_erasures:
-            self.before.append(self.lanes)
-            self.lanes = defaultdict(list)
+        if lane.is_erasures != self.forgets:
+            if self.lanes:
+                self.before.append(self.lanes)
+                self.lanes = defaultdict(list)
+            self.forgets = lane.is_erasures
 
 
 def _or_full(store: Store, piece: Piece) -> int | StoreFull:
@@ -270,7 +277,3 @@ def _or_full(store: Store, piece: Piece) -> int | StoreFull:
         return store.append(*piece)
     except StoreFull as error:
         return error
-
-
-def _ignore(_number: int, _reason: Reason) -> None:
-    """Nobody asked which source events were refused."""

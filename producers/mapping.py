@@ -99,7 +99,7 @@ class Reader:
     def _identifiers_in(self, parents: Parents, lost: list[IdentifierType]) -> tuple[Identifier, ...]:
         found: tuple[Identifier, ...] = ()
         for type_, places in self._identifiers:
-            values = [value for at, name in places if (value := parents[at].get(name)) is not None]
+            values = [each for at, name in places if (own := parents[at]) and (each := own.get(name)) is not None]
             if values:
                 found += read_identifiers(type_, values, lost=lost.append)
         return found

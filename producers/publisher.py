@@ -78,7 +78,9 @@ class Publisher:
     def publish(self, event: RawEvent) -> Published:
         """Publish one source event: a mapping, or JSON as text or bytes."""
         reasons: list[Reason] = []
-        report = self._intake.accept_many([event], on_refused=lambda _number, reason: reasons.append(reason))
+        chunk = self._intake.gather([(1, event)], lambda _number, reason: reasons.append(reason))
+        report = Report()
+        self._intake.store(chunk, report)
         if reasons:
             return Published(reasons[0])
         return Published(None, dict(report.changes), +report.duplicates, _by_destination(report))

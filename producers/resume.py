@@ -20,7 +20,7 @@ from uuid import uuid4
 
 import msgspec
 
-from producers.bookmark import Bookmark, Bookmarks, beginning, digest
+from producers.bookmark import Bookmark, Bookmarks, Spot, beginning, digest
 from producers.intake import CHUNK_EVENTS, Piece, Report, Store
 from producers.ndjson import Place
 from producers.source import Source
@@ -107,7 +107,11 @@ class Marker:
         """Around each chunk that is appended."""
         return nullcontext()
 
-    def move(self, source: Source, place: Place, part: Report, *, cut_off: bool = False) -> None:
+    def spot(self, source: Source) -> Spot:
+        """How far the source was read."""
+        return Spot(source.position)
+
+    def move(self, spot: Spot, place: Place, part: Report, *, cut_off: bool = False) -> None:
         """The store has everything before the place; `part` is what came of it since the last time."""
 
 
@@ -139,9 +143,12 @@ class FileMarker(Marker):
     def chunk(self) -> AbstractContextManager[None]:
         return self._resuming.chunks.at(f"{self._bookmark.load}-{self._bookmark.offset}")
 
-    def move(self, source: Source, place: Place, part: Report, *, cut_off: bool = False) -> None:
+    def spot(self, source: Source) -> Spot:
+        return Spot.of(source)
+
+    def move(self, spot: Spot, place: Place, part: Report, *, cut_off: bool = False) -> None:
         """When the store is away just now, the next bookmark will do."""
-        self._bookmark = self._bookmark.moved(source, place, part, cut_off=cut_off)
+        self._bookmark = self._bookmark.moved(spot, place, part, cut_off=cut_off)
         with suppress(StoreError):
             self._put()
 

@@ -1,9 +1,9 @@
 """The way of a membership to one destination: what its `Reading` wants of an event, ready for use."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 from urllib.parse import quote
 
@@ -33,6 +33,9 @@ Lost = list[tuple[str, str]]
 Handles = tuple[tuple[IdentifierType, tuple[Steps, ...]], ...]
 """Types of identifiers, and where each of them stands."""
 
+LaneOf = Callable[[str, str | None], LaneKey | None]
+"""From the name that an event has for its audience, and the account that it names, to the lane; None: there is none."""
+
 REMEMBERED_AUDIENCES: Final = 4096
 _MAX_DIGITS: Final = 19
 """Of a number at the place of an audience id: what fits into 64 bits."""
@@ -61,6 +64,7 @@ class Route:
     """What an erasure does not bring along."""
     knows_usual_ids: bool
     """Whether the user id at its usual place is the one that the destination holds."""
+    lane_named: LaneOf
     useless_hashes: frozenset[int]
     """The lengths of hashed emails that the vendor cannot use."""
     properties: PropertyReader
@@ -83,6 +87,7 @@ class Route:
             read_here=tuple(each for each in identifiers if each[0] not in BROUGHT_ALONG),
             forgotten_by=identifiers if knows_usual_ids else identifiers + user_id,
             knows_usual_ids=knows_usual_ids,
+            lane_named=lru_cache(REMEMBERED_AUDIENCES)(partial(_lane_named, settings.name, reading)),
             useless_hashes=_useless_hashes(reading),
             properties=PropertyReader(_with_user_id_at(places.user_id, each) for each in reading.properties),
         )
@@ -186,25 +191,14 @@ class Route:
         return type_ in self.reading.identifiers
 
     def _can_use(self, identifier: Identifier) -> bool:
-        return identifier.type != "email" or len(identifier.value) not in self.useless_hashes or "@" in identifier.value
+        return identifier.type != "email" or "@" in identifier.value or len(identifier.value) not in self.useless_hashes
 
     # ── The lane and the change ──────────────────────────────────────────────────────────────────
 
     def _lane_of(self, membership: Membership, account: str | None) -> LaneKey | None:
         """The lane of the audience as the vendor knows it. None: the vendor has no name for it."""
         audience = self._audience_of(membership)
-        if self.reading.audience_names is not None and audience is not None:
-            audience = self.reading.audience_names.get(audience)
-        if audience is None:
-            return None
-        return _lane(self.destination, self._within_account(audience, account))
-
-    def _within_account(self, audience: str, account: str | None) -> str:
-        """Audiences of the configured account keep their name, unless it could be taken for another account's."""
-        own = self.reading.account
-        if own is None or (account in {None, own.configured} and not audience.startswith(_MARK)):
-            return audience
-        return f"{_MARK}{quote(account or own.configured, safe='')}/{audience}"
+        return None if audience is None else self.lane_named(audience, account)
 
     def _audience_of(self, membership: Membership) -> str | None:
         if not self.audience_at:
@@ -236,7 +230,16 @@ class Route:
         return self.properties.read(tree, lambda name: lacking.append(f"property {name}"))
 
 
-_lane = lru_cache(REMEMBERED_AUDIENCES)(LaneKey)
+def _lane_named(destination: str, reading: Reading, audience: str, account: str | None) -> LaneKey | None:
+    name = audience if reading.audience_names is None else reading.audience_names.get(audience)
+    return None if name is None else LaneKey(destination, _within_account(name, account, reading.account))
+
+
+def _within_account(audience: str, account: str | None, own: AccountReading | None) -> str:
+    """Audiences of the configured account keep their name, unless it could be taken for another account's."""
+    if own is None or (account in {None, own.configured} and not audience.startswith(_MARK)):
+        return audience
+    return f"{_MARK}{quote(account or own.configured, safe='')}/{audience}"
 
 
 def _all_steps(paths: Iterable[str]) -> tuple[Steps, ...]:

@@ -44,6 +44,8 @@ _USUAL: Final = MappingSettings()
 _READER: Final = Reader(_USUAL)
 _HANDLES: Final[tuple[IdentifierType, ...]] = ("email", "device", "user_id")
 _PLACES: Final = {type_: tuple(map(steps, _USUAL.identifier_paths(type_))) for type_ in _HANDLES}
+_OBJECT: Final = frozenset({dict, type(None)})
+"""What is an object of JSON, or none."""
 _decode_json: Final = msgspec.json.Decoder().decode
 
 
@@ -107,15 +109,11 @@ def _encoded(event: str | Mapping[str, Any]) -> bytes:
 
 def _is_shaped(tree: Tree) -> bool:
     """Whether the parts that are read are objects, null or absent."""
-    if not (_is_object(tree.get("properties")) and _is_object(tree.get("traits"))):
+    if type(tree.get("properties")) not in _OBJECT or type(tree.get("traits")) not in _OBJECT:
         return False
     context = tree.get("context")
-    if not context:
-        return _is_object(context)
-    if not (isinstance(context, dict) and _is_object(context.get("traits"))):
+    if not isinstance(context, dict):
+        return context is None
+    if type(context.get("traits")) not in _OBJECT:
         return False
-    return tree["type"] == "delete" or _is_object(context.get("personas"))
-
-
-def _is_object(value: object) -> bool:
-    return value is None or isinstance(value, dict)
+    return tree["type"] == "delete" or type(context.get("personas")) in _OBJECT

@@ -83,22 +83,22 @@ class LaneKey(NamedTuple):
         return cls(destination, audience, int(shard))
 
 
-def repeated(lane: LaneKey, change: Change) -> bytes:
-    """Equal for a change and its repetition: the message's id, audience, direction and person; nothing without an id.
-
-    The id alone will not do: what some sources send under one id differs, and nothing of it may be lost.
-    """
-    if not change.message_id:
-        return b""
-    whose = "\0".join([f"{each.type} {each.value}" for each in change.identifiers])
-    return f"{change.message_id}\0{lane.member}\0{change.entered:d}\0{whose}".encode()
-
-
 class Waiting(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A change as it lies in its lane: `stamp` is the Redis time of its arrival, in milliseconds."""
 
     stamp: int
     change: Change
+
+
+def repeated(member: str, change: Change) -> bytes:
+    """Equal for a change of a lane and its repetition: the message's id, audience, direction and person.
+
+    Nothing without an id. The id alone will not do: what some sources send under one id differs, and nothing of it may
+    be lost.
+    """
+    if not change.message_id:
+        return b""
+    return _encoder.encode((change.message_id, member, change.entered, change.identifiers))
 
 
 _encoder = msgspec.json.Encoder()

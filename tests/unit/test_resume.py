@@ -4,7 +4,7 @@ import gzip
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from producers.files import RefusedLine, UnreadableFile, load
 from producers.form import Form
 from producers.intake import Report
 from tests.unit.loads import CRITEO, Killed, Memory, event, resumed
+from worker.contract import Change, LaneKey
 from worker.destinations.mapping import MappingSettings
 from worker.errors import StoreFull, StoreUnavailable
 
@@ -323,6 +324,38 @@ def test_an_archive_that_was_cut_off_goes_on_when_it_is_whole(tmp_path: Path, en
     assert store.emails == [f"{each}@example.com" for each in who]
     assert report.read == 20_000
     assert store.kept_bookmarks == 0
+
+
+class Filling(Memory):
+    """Has room for so many changes, and always for bookmarks."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> int:
+        if len(self.changes) + len(changes) > self.room:
+            raise StoreFull
+        return super().append(lane, changes, chunk_id)
+
+
+def test_what_was_read_of_a_cut_off_archive_is_not_taken_for_stored(tmp_path: Path) -> None:
+    """The store has no room for the last chunk while the archive turns out to end in the middle."""
+    path = tmp_path / "events.ndjson.gz"
+    who = [f"{number:03}" for number in range(100)]
+    whole = gzip.compress(lines(*who), compresslevel=0)
+    path.write_bytes(whole[:-200])
+    store = Filling(room=96)
+    with pytest.raises(StoreFull):
+        run(store, path)
+
+    store.room = 100
+    with pytest.raises(UnreadableFile, match="ends in the middle"):
+        run(store, path)
+    path.write_bytes(whole)
+    run(store, path)
+
+    assert store.emails == [f"{each}@example.com" for each in who]
 
 
 def test_an_archive_that_breaks_before_the_place_where_it_goes_on_is_not_loaded_again(tmp_path: Path) -> None:

@@ -96,8 +96,9 @@ class Lanes:
     ) -> Any:
         """The same through another client, maybe a pipeline; its answer is how many were added, negative for full."""
         self._announce()
-        values = [part for change in changes for part in (_digest(repeated(lane, change)), encode(change))]
-        fixed = (lane.member, chunk_id, CHUNK_MEMORY_MS, bounds.max_waiting, bounds.window_ms, self._now())
+        member = lane.member
+        values = [part for change in changes for part in (_digest(repeated(member, change)), encode(change))]
+        fixed = (member, chunk_id, CHUNK_MEMORY_MS, bounds.max_waiting, bounds.window_ms, self._now())
         with translated():
             return self._scripts["append"](keys=[self._root], args=(*fixed, *values), client=client)
 
