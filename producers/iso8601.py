@@ -35,6 +35,6 @@ def _read(text: str) -> datetime | None:
     if not _FORMS.fullmatch(text):
         return None
     try:
-        return datetime.fromisoformat(text.upper())
+        return datetime.fromisoformat(text if text.isupper() else text.upper())
     except ValueError:  # the 30th of February
         return None

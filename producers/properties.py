@@ -58,8 +58,8 @@ class PropertyReader:
         unfit: list[tuple[str, object]] = []
         for name, convert, places in self._readings:
             for at, key in places:
-                value = parents[at].get(key)
-                if value is not None:
+                parent = parents[at]
+                if parent and (value := parent.get(key)) is not None:
                     if (fitting := convert(value)) is not None:
                         found[name] = fitting
                         break
