@@ -85,6 +85,7 @@ class Dispatcher(threading.Thread):
         self._publish = publish
         self._liveness = liveness
         self._interrupted = False
+        self._order = list(drains.edges)
 
     def run(self) -> None:
         tidied_at = -math.inf
@@ -96,19 +97,25 @@ class Dispatcher(threading.Thread):
                 self._each(self._tidy)
 
     def _each(self, look: Callable[[str, Edges], None]) -> None:
-        for name, edges in self._drains.edges.items():
+        for name in tuple(self._order):
             try:
-                look(name, edges)
+                look(name, self._drains.edges[name])
             except StoreError as failure:
                 if not self._interrupted:
                     log.warning("dispatch.interrupted", destination=name, reason=str(failure))
                 self._interrupted = True
+                self._look_last(name)
                 return
             except Exception as fault:  # noqa: BLE001 - the thread must not die; the next sweep tries again
                 log.warning("dispatch.failed", destination=name, reason=place_of(fault))
         if self._interrupted:
             log.info("dispatch.resumed")
             self._interrupted = False
+
+    def _look_last(self, name: str) -> None:
+        """The others may lie on another node of a cluster, which has not failed."""
+        self._order.remove(name)
+        self._order.append(name)
 
     def _wake(self, name: str, edges: Edges) -> None:
         granted = edges.limits.conversations(edges.destination.requests_a_batch)
