@@ -5,6 +5,7 @@ whose answer was lost would be there twice. Whoever calls may repeat what is saf
 """
 
 import hashlib
+import math
 import os
 import re
 import stat
@@ -16,12 +17,13 @@ from urllib.parse import quote
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.cluster import RedisCluster
+from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
     ClusterDownError,
+    ClusterError,
     ConnectionError,  # noqa: A004 - redis-py's own name, used in the table below only
     NoPermissionError,
     OutOfMemoryError,
@@ -98,21 +100,37 @@ def translated() -> Iterator[None]:
 
 
 def verify(client: Redis) -> list[str]:
-    """Look whether this Redis will do, and return warnings, each with what to set.
+    """Look whether this Redis, or each node of the cluster, will do, and return warnings, each with what to set.
 
     Raises `ConfigurationError` when it never will (too old, wrong credentials, a cluster's node), `StoreUnavailable`
     when it cannot be reached or is a replica.
     """
-    info = _info(client)
-    mistakes = _unfit(client, info)
+    infos = _reachable(client)
+    mistakes = [mistake for info in infos for mistake in _unfit(client, info)]
     if mistakes:
-        raise ConfigurationError(mistakes)
-    if info.get("role") == "slave":
+        raise ConfigurationError(list(dict.fromkeys(mistakes)))
+    if infos[0].get("role") == "slave":
         raise StoreUnavailable(
             "this Redis is a replica and takes no writes; name the master in redis.url, "
             "or the sentinels: redis+sentinel://host1:26379,host2:26379/service"
         )
-    return _warnings(info)
+    return list(dict.fromkeys(warning for info in infos for warning in _warnings(info)))
+
+
+def memory_used(client: Redis) -> float:
+    """How much of its `maxmemory` Redis uses, 0 without one; of a cluster, the node that is fullest."""
+    return max(
+        int(memory["used_memory"]) / (int(memory.get("maxmemory") or 0) or math.inf)
+        for memory in infos(client, "memory")
+    )
+
+
+def infos(client: Redis, *sections: str) -> list[dict[str, Any]]:
+    """What Redis tells of itself; of a cluster, what each node tells that has slots."""
+    with translated():
+        if isinstance(client, RedisCluster):
+            return [client.info(*sections, target_nodes=node) for node in client.get_primaries()]
+        return [client.info(*sections)]
 
 
 def ping(client: Redis) -> Literal["ready", "loading", "away"]:
@@ -185,9 +203,22 @@ def _to_cluster(location: RedisLocation) -> Redis:
     """A cluster's client has the commands of `Redis`, if not its type."""
     options = _client_options(location)
     del options["db"]  # a cluster has only one
-    host, port = location.hosts[0]
+    nodes = [ClusterNode(*host) for host in location.hosts]  # type: ignore[no-untyped-call]  # redis-py leaves it open
     with translated():
-        return cast("Redis", RedisCluster(host, port, **options))
+        return cast("Redis", _Cluster(startup_nodes=nodes, **options))
+
+
+class _Cluster(RedisCluster):
+    """A cluster that may move its slots to nodes which had none when it was asked for its nodes."""
+
+    def get_node(
+        self, host: str | None = None, port: int | None = None, node_name: str | None = None
+    ) -> ClusterNode | None:
+        """redis-py asks for the node that an ASK names, and breaks when it does not know it."""
+        node: ClusterNode | None = super().get_node(host, port, node_name)  # type: ignore[no-untyped-call]  # as above
+        if node is None and node_name is not None:
+            raise ConnectionError(f"a slot moves to {node_name}, which is new in the cluster")
+        return node
 
 
 def _client_options(location: RedisLocation) -> dict[str, Any]:
@@ -223,6 +254,8 @@ def _meaning(error: Exception) -> RelayError | None:
         return StoreFull("Redis is at its maxmemory; draining goes on, append again when there is room")
     if isinstance(error, (ConnectionError, TimeoutError, RedisClusterException)):
         return StoreUnavailable(f"Redis cannot be reached: {error}")
+    if type(error) is ClusterError:
+        return StoreUnavailable("the Redis Cluster is moving the slot of these keys; repeat when it has")
     if isinstance(error, (ReadOnlyError, ClusterDownError, TryAgainError)) or _UNAVAILABLE.search(str(error)):
         return StoreUnavailable(f"Redis cannot take commands now: {error}")
     return None
@@ -231,10 +264,9 @@ def _meaning(error: Exception) -> RelayError | None:
 # ── The look before the start ────────────────────────────────────────────────────────────────────
 
 
-def _info(client: Redis) -> dict[str, Any]:
+def _reachable(client: Redis) -> list[dict[str, Any]]:
     try:
-        with translated():
-            return client.info()
+        return infos(client)
     except StoreUnavailable as error:
         if isinstance(error.__cause__, (AuthenticationError, AuthorizationError)):
             raise ConfigurationError(["redis.url: Redis refuses the user name or password"]) from error

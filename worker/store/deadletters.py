@@ -121,7 +121,7 @@ class DeadLetters:
         count = 0
         for some in _pages(numbers):
             with translated():
-                count += cast("int", self._discard(keys=[self._root], args=[counter, *some]))
+                count += cast("int", self._discard(keys=keys.declared(self._root), args=[counter, *some]))
         return count
 
     def expire(self, older_than: timedelta, most: int) -> int:
@@ -157,7 +157,7 @@ class DeadLetters:
         for some in _pages(numbers):
             args = [lane.member, int(force), self._now_ms() if self._now_ms else "", *some]
             with translated():
-                count, stayed = cast("list[int]", self._replay(keys=[self._root], args=args))
+                count, stayed = cast("list[int]", self._replay(keys=keys.declared(self._root), args=args))
             if count < 0:
                 break
             replayed, superseded, tried = replayed + count, superseded + stayed, tried + len(some)

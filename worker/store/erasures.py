@@ -73,7 +73,7 @@ class Erasures:
         token = uuid.uuid4().hex
         args = (lane.member, token, schedule.lease_ms, schedule.settle_ms, self._now())
         with translated():
-            free, hold = cast("tuple[int, bytes]", self._take(keys=[self._root], args=args))
+            free, hold = cast("tuple[int, bytes]", self._take(keys=keys.declared(self._root), args=args))
         if not free:
             return None
         found = json.loads(hold or "{}")
@@ -124,7 +124,7 @@ class Erasures:
 
     def _owned(self, run: Callable[..., object], *args: str | int) -> None:
         with translated():
-            kept = run(keys=[self._root], args=args)
+            kept = run(keys=keys.declared(self._root), args=args)
         if not kept:
             raise LeaseLost(f"the lease of a lane of {self.destination} is no longer ours")
 

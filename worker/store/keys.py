@@ -89,3 +89,12 @@ def destination_root(name: str) -> str:
 
 def credential_root(credential_id: str) -> str:
     return f"{PREFIX}{{credential:{credential_id}}}"
+
+
+def declared(root: str) -> tuple[str, str]:
+    """What a script declares of its keys: two, neither of which ever exists.
+
+    While a Redis Cluster moves a slot, some of its keys are there and some still here. With one declared key a script
+    would run there, blind to what is here; with two that are missing it is refused until the whole slot has moved.
+    """
+    return root, f"{root}:"

@@ -15,6 +15,7 @@ from itertools import accumulate
 from typing import Any, Final, NamedTuple, cast
 
 from redis import Redis
+from redis.client import Pipeline
 
 from worker.batching import Settlement
 from worker.contract import Change, Identifier, LaneKey, Waiting, decode, encode, repeated
@@ -22,7 +23,7 @@ from worker.destinations.base import NOTICE
 from worker.errors import LeaseLost, StoreFull
 from worker.store import deadletters, keys
 from worker.store.connection import translated
-from worker.store.scripts import script
+from worker.store.scripts import in_pipeline, script
 
 CHUNK_MEMORY_MS: Final = 600_000
 COUNTERS: Final = ("accepted", "delivered", "folded", "buried", "discarded", "waiting")
@@ -86,21 +87,29 @@ class Lanes:
         At most 1,000 changes. Returns how many were added: those whose message id was appended lately are left out,
         and counted. Raises `StoreFull` when the destination would hold more than it may.
         """
-        added: int = self.append_through(self._client, lane, changes, chunk_id, bounds or Bounds())
+        bounds = bounds or Bounds()
+        added: int = self._run("append", *self._appended(lane, changes, chunk_id, bounds))
         if added < 0:
-            raise self.full(bounds or Bounds())
+            raise self.full(bounds)
         return added
 
     def append_through(
-        self, client: Redis, lane: LaneKey, changes: Sequence[Change], chunk_id: str, bounds: Bounds
-    ) -> Any:
-        """The same through another client, maybe a pipeline; its answer is how many were added, negative for full."""
+        self, pipeline: Pipeline, lane: LaneKey, changes: Sequence[Change], chunk_id: str, bounds: Bounds
+    ) -> None:
+        """The same in a pipeline. It will answer how many were added, negative for full, or `NoScriptError`."""
+        args = self._appended(lane, changes, chunk_id, bounds)
+        with translated():
+            in_pipeline(pipeline, self._scripts["append"], keys.declared(self._root), args)
+
+    def _appended(
+        self, lane: LaneKey, changes: Sequence[Change], chunk_id: str, bounds: Bounds
+    ) -> Sequence[str | bytes | float]:
+        """What the script is given."""
         self._announce()
         member = lane.member
         values = [part for change in changes for part in (_digest(repeated(member, change)), encode(change))]
         fixed = (member, chunk_id, CHUNK_MEMORY_MS, bounds.max_waiting, bounds.window_ms, self._now())
-        with translated():
-            return self._scripts["append"](keys=[self._root], args=(*fixed, *values), client=client)
+        return (*fixed, *values)
 
     def full(self, bounds: Bounds) -> StoreFull:
         """What is raised where there is no room."""
@@ -296,7 +305,7 @@ class Lanes:
 
     def _run(self, name: str, *args: str | bytes | float) -> Any:
         with translated():
-            return self._scripts[name](keys=[self._root], args=args)
+            return self._scripts[name](keys=keys.declared(self._root), args=args)
 
 
 class Hold(NamedTuple):

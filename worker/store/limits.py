@@ -96,7 +96,7 @@ class Limits:
     def slow_down(self) -> None:
         """Learn from a 429."""
         with translated():
-            self._slow_down(keys=[self._root], args=[self._calls_per_minute, self._given_now()])
+            self._slow_down(keys=keys.declared(self._root), args=[self._calls_per_minute, self._given_now()])
 
     def observe(self, headers: Mapping[str, str]) -> None:
         """Read `x-ratelimit-*` of an answer (Criteo, page "rate limits": calls a minute, epoch seconds)."""
@@ -111,7 +111,7 @@ class Limits:
     def _ask(self, permits: int) -> tuple[int, int, int, int]:
         args = [permits, self._calls_per_minute, self._given_now()]
         with translated():
-            wait, taken, free, rate = cast("list[int]", self._permit(keys=[self._root], args=args))
+            wait, taken, free, rate = cast("list[int]", self._permit(keys=keys.declared(self._root), args=args))
         return wait, taken, free, rate
 
     def _last_hold(self) -> dict[str, Any] | None:

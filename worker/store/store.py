@@ -1,18 +1,19 @@
 """One Redis, opened: the lanes, limits and tokens that are kept there, and the way in for producers."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, ParamSpec, cast
 
 from redis import Redis
 from redis.cluster import RedisCluster
+from redis.exceptions import NoScriptError
 
 from worker.contract import Change, LaneKey
 from worker.destinations.base import Credential
 from worker.errors import StoreFull
 from worker.settings import Settings
 from worker.store import keys
-from worker.store.connection import connect, redis_url, translated, verify
+from worker.store.connection import connect, memory_used, redis_url, translated, verify
 from worker.store.deadletters import DeadLetters
 from worker.store.erasures import Erasures
 from worker.store.lanes import Bounds, Lanes
@@ -23,8 +24,6 @@ FULL_AT: Final = 0.8
 """Appending is refused when so much of `maxmemory` is used: the rest is for draining."""
 SAMPLE_SECONDS: Final = 1.0
 Given = ParamSpec("Given")
-_NO_KEY: Final = "relay:nothing"
-"""Is never there: Redis takes an empty SETRANGE for a write that needs room, and makes no key of it."""
 
 
 class Store:
@@ -81,21 +80,19 @@ class Store:
         `StoreUnavailable`, or `StoreFull` well before Redis is.
         """
         self._refuse_when_full()
-        if isinstance(self._client, RedisCluster):  # its pipelines take no scripts
-            return [_or_full(self.append, *piece) for piece in pieces]
         pipeline = self._client.pipeline(transaction=False)
         for lane, changes, chunk_id in pieces:
-            bounds = self._bounds_of(lane)
-            self.lanes(lane.destination).append_through(pipeline, lane, changes, chunk_id, bounds)
+            self.lanes(lane.destination).append_through(pipeline, lane, changes, chunk_id, self._bounds_of(lane))
         with translated():
             outcomes = pipeline.execute(raise_on_error=False)
-        return [_or_full(self._added, lane, outcome) for (lane, *_), outcome in zip(pieces, outcomes, strict=True)]
+        return [_or_full(self._added, piece, outcome) for piece, outcome in zip(pieces, outcomes, strict=True)]
 
     def expect_room(self) -> None:
         """Raise `StoreUnavailable` or `StoreFull` when an append would now be refused, whatever its destination."""
         self._refuse_when_full()
         with translated():
-            self._client.setrange(_NO_KEY, 0, "")
+            for root in self._roots():
+                self._client.setrange(f"{root}:", 0, "")
 
     def count_refused(self, reasons: Mapping[str, int]) -> None:
         """Count source events that routing did not accept."""
@@ -124,8 +121,17 @@ class Store:
     def _bounds_of(self, lane: LaneKey) -> Bounds:
         return self._bounds.get(lane.destination) or Bounds()
 
-    def _added(self, lane: LaneKey, outcome: Any) -> int:
-        """Of one append in a pipeline."""
+    def _roots(self) -> Iterable[str]:
+        """Of a cluster, one for each destination, since each may lie on another node; one stands for all elsewhere."""
+        if isinstance(self._client, RedisCluster) and self._bounds:
+            return map(keys.destination_root, self._bounds)
+        return [keys.PREFIX]
+
+    def _added(self, piece: tuple[LaneKey, Sequence[Change], str], outcome: Any) -> int:
+        """Of one append in a pipeline, done alone when Redis did not know the script."""
+        lane, changes, chunk_id = piece
+        if isinstance(outcome, NoScriptError):
+            return self.lanes(lane.destination).append(lane, changes, chunk_id, self._bounds_of(lane))
         if isinstance(outcome, Exception):
             with translated():
                 raise outcome
@@ -136,19 +142,13 @@ class Store:
     def _refuse_when_full(self) -> None:
         now = time.monotonic()
         if now - self._memory_read_at > SAMPLE_SECONDS:
-            self._memory_used = self._used()
+            self._memory_used = memory_used(self._client)
             self._memory_read_at = now
         if self._memory_used > FULL_AT:
             raise StoreFull(
                 f"Redis uses {self._memory_used:.0%} of its maxmemory; repeat when workers have drained some, "
                 "or raise maxmemory"
             )
-
-    def _used(self) -> float:
-        with translated():
-            memory = self._client.info("memory")
-        most = int(memory.get("maxmemory") or 0)
-        return int(memory["used_memory"]) / most if most else 0.0
 
 
 def _or_full(append: Callable[Given, int], *given: Given.args, **named: Given.kwargs) -> int | StoreFull:

@@ -70,7 +70,7 @@ class Tokens:
     def _run(self, script: Any, *args: str | int) -> Any:
         now = self._now_ms() if self._now_ms else ""
         with translated():
-            return script(keys=[self._root], args=[*args, now])
+            return script(keys=keys.declared(self._root), args=[*args, now])
 
 
 def _ms(span: timedelta) -> int:

@@ -1,5 +1,6 @@
 -- Stands before every script of a destination.
 -- KEYS[1]  relay:{destination}; every other key is this one and a suffix (see store/keys.py), so all lie in one slot.
+-- KEYS[2]  is not used: see declared() there.
 -- Scripts of the drain path write with ZREM, LTRIM, DEL or HDEL first: a full Redis then lets the rest pass.
 local root = KEYS[1]
 local SINCE, DEPTH, PARKED = root .. ':since', root .. ':depth', root .. ':parked'
