@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ import pytest
 
 from cli.embedded import EmbeddedRedis
 from sandbox.app import Sandbox
+from sandbox.crowd import Crowd
 from sandbox.server import Server, serve
 from tests.conftest import wait_until
 from worker.contract import Change, Identifier, LaneKey
 from worker.settings import Settings, load
+from worker.store.connection import connect, redis_url
 from worker.store.lanes import COUNTERS, DestinationStatus
 from worker.store.store import Store, open_store
 
@@ -95,11 +99,27 @@ class Fleet:
         counters = self.status(destination).counters
         return {name: counters[name] for name in COUNTERS if counters[name]}
 
+    def pass_lease_time(self, destination: str) -> None:
+        """Let leases and claims of a stopped worker run out: what they say of their ends is put into the past."""
+        leases, parked, wakeups = (f"relay:{{{destination}}}:{each}" for each in ("leases", "parked", "wakeups"))
+        past = int(time.time() * 1000) - 60_000
+        with connect(redis_url(self.settings)) as redis:
+            for lane, lease in redis.hgetall(leases).items():
+                _, sent, token = lease.decode().split(" ", 2)
+                redis.hset(leases, lane, f"{past} {min(int(sent), past)} {token}")
+                redis.zadd(parked, {lane: past})
+            for claim in redis.zrange(wakeups, 0, -1):
+                redis.zadd(wakeups, {claim: past})
+
     def drained(self) -> bool:
         return all(self.status(each.name).counters["waiting"] == 0 for each in self.settings.destinations)
 
     def members(self, vendor: str, audience: str = "vip") -> set[str]:
         return set(self._get(f"members/{vendor}").get(audience, {}))
+
+    def wrong(self, crowd: Crowd) -> dict[str, int]:
+        """By destination, how many memberships are not what the crowd's events say."""
+        return {each.name: self._wrong(each.kind, crowd) for each in self.settings.destinations}
 
     def requests(self, vendor: str) -> dict[str, Any]:
         return self._get(f"requests/{vendor}")
@@ -125,6 +145,10 @@ class Fleet:
             worker.wait(timeout=40)
         self.store.close()
 
+    def _wrong(self, vendor: str, crowd: Crowd) -> int:
+        held, expected = self._get(f"members/{vendor}"), crowd.members(vendor)
+        return sum(len(held.get(each, {}).keys() ^ expected.get(each, {}).keys()) for each in held.keys() | expected)
+
     def _get(self, path: str) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.server.url}/_sandbox/{path}") as answer:  # noqa: S310 - as above
             found: dict[str, Any] = json.load(answer)
@@ -134,10 +158,22 @@ class Fleet:
 @pytest.fixture
 def fleet(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Fleet]:
     """Parametrize indirectly with {"age": seconds, "settle": seconds}."""
-    bounds = {"age": 0.2, "settle": 1.0} | getattr(request, "param", {})
-    with serve(Sandbox()) as server, EmbeddedRedis(tmp_path / ".relay") as redis:
-        (tmp_path / "relay.toml").write_text(CONFIGURATION.format(url=server.url, **bounds))
-        fleet = Fleet(tmp_path, server, load(tmp_path / "relay.toml"), redis)
+    with (
+        EmbeddedRedis(tmp_path / ".relay") as redis,
+        fleet_on(tmp_path, redis, **getattr(request, "param", {})) as fleet,
+    ):
+        yield fleet
+
+
+@contextmanager
+def fleet_on(
+    folder: Path, redis: EmbeddedRedis, servers: str = "", age: float = 0.2, settle: float = 1.0
+) -> Iterator[Fleet]:
+    """Workers to be started on this Redis, or where `servers`, the head of a relay.toml, has their lanes and broker."""
+    with serve(Sandbox()) as server:
+        destinations = CONFIGURATION.format(url=server.url, age=age, settle=settle)
+        (folder / "relay.toml").write_text(servers + destinations)
+        fleet = Fleet(folder, server, load(folder / "relay.toml"), redis)
         try:
             yield fleet
         finally:

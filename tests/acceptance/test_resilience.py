@@ -38,16 +38,6 @@ def warm_up(fleet: Fleet) -> None:
     wait_until(fleet.drained)
 
 
-def pass_lease_time(fleet: Fleet) -> None:
-    """Let the lease of the stopped worker run out: what it says of its end is put into the past."""
-    with redis_of(fleet) as redis:
-        (lane, lease), *_ = redis.hgetall("relay:{criteo}:leases").items()
-        _, sent, token = lease.decode().split(" ", 2)
-        past = int(time.time() * 1000) - 60_000
-        redis.hset("relay:{criteo}:leases", lane, f"{past} {min(int(sent), past)} {token}")
-        redis.zadd("relay:{criteo}:parked", {lane: past})
-
-
 def test_a_worker_stopped_while_it_waits_for_an_answer_trims_nothing_later(fleet: Fleet) -> None:
     stopped = fleet.start_worker()
     warm_up(fleet)
@@ -56,7 +46,7 @@ def test_a_worker_stopped_while_it_waits_for_an_answer_trims_nothing_later(fleet
     wait_until(lambda: fleet.faults_fired("criteo") == 1)
     stopped.send_signal(signal.SIGSTOP)
     wait_until(lambda: fleet.requests("criteo")["routes"]["PATCH amend"]["200"] == 2)
-    pass_lease_time(fleet)
+    fleet.pass_lease_time("criteo")
     fleet.append("criteo", "vip", PEOPLE[0], entered=False)
     fleet.start_worker()
     wait_until(fleet.drained)
@@ -77,7 +67,7 @@ def test_a_worker_stopped_before_a_request_sends_it_no_more(fleet: Fleet) -> Non
     fleet.append("criteo", "vip", *PEOPLE)
     wait_until(lambda: fleet.faults_fired("criteo") == 1)
     stopped.send_signal(signal.SIGSTOP)
-    pass_lease_time(fleet)
+    fleet.pass_lease_time("criteo")
     fleet.start_worker()
     wait_until(fleet.drained)
     before = fleet.requests("criteo")["routes"]

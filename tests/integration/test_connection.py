@@ -20,6 +20,7 @@ from redis.exceptions import ResponseError
 
 from cli.embedded import EmbeddedRedis, server_binary
 from tests.conftest import wait_until
+from tests.servers import free_port, running
 from worker.errors import ConfigurationError, StoreFull, StoreUnavailable
 from worker.store.connection import broker_url, connect, ping, translated, verify
 
@@ -37,32 +38,6 @@ def server(tmp_path: Path) -> Iterator[str]:
 def client(server: str) -> Iterator[Redis]:
     with connect(server) as connected:
         yield connected
-
-
-@contextmanager
-def running(*command: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process for the time of a test; what it says is in its folder."""
-    with (folder / "output.log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def free_port() -> int:
-    """A port that is free, and leaves room for a cluster's bus 10,000 above it."""
-    while True:
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            if port < 55_000:
-                return port
 
 
 # ── The look before the start ────────────────────────────────────────────────────────────────────
