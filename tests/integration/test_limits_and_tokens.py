@@ -226,6 +226,35 @@ def test_a_short_lived_token_is_used_for_most_of_its_life(tokens: Tokens, clock:
     assert tokens.get().act == "renew"
 
 
+def test_a_process_asks_for_its_token_once_in_a_while(tokens: Tokens, redis: Redis, clock: Clock) -> None:
+    def asked() -> int:
+        return int(redis.info("commandstats")["cmdstat_evalsha"]["calls"])
+
+    tokens.keep(tokens.get().renewal, "t1", timedelta(seconds=60))
+    tokens.get()
+    before = asked()
+    assert {tokens.get().token for _ in range(100)} == {"t1"}
+    assert asked() == before
+
+    clock.advance(seconds=5)
+
+    assert tokens.get().token == "t1"
+    assert asked() == before + 1
+
+
+def test_another_process_renews_a_token_and_this_one_learns_it(store: Store, tokens: Tokens, clock: Clock) -> None:
+    """At once when the old one is refused, else within seconds."""
+    other = store.tokens(CREDENTIAL)
+    tokens.keep(tokens.get().renewal, "t1", timedelta(minutes=15))
+    assert tokens.get() == other.get()
+    clock.advance(seconds=1)
+    other.keep(other.get(failed="t1").renewal, "t2", timedelta(minutes=15))
+
+    assert tokens.get().token == "t1"
+    assert tokens.get(failed="t1").token == "t2"
+    assert tokens.get().token == "t2"
+
+
 def test_refused_credentials_are_remembered_for_a_minute(tokens: Tokens, clock: Clock) -> None:
     tokens.refuse(tokens.get().renewal, "invalid_client")
 

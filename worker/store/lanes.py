@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from redis import Redis
 from redis.client import Pipeline
+from redis.exceptions import NoScriptError
 
 from worker.batching import Settlement
 from worker.contract import Change, Identifier, LaneKey, Waiting, decode, encode, repeated
@@ -162,11 +163,9 @@ class Lanes:
 
         Raises `msgspec.DecodeError` when a newer release has written one.
         """
-        with translated():
-            values = cast("list[bytes]", self._client.lrange(f"{self._root}:lane:{lease.lane.member}", 0, most - 1))
+        values, barrier = self._head(lease.lane, most)
         fitting = bisect_right(list(accumulate(map(len, values))), max_bytes)
         waiting = decode(values[: max(1, fitting)])
-        barrier = None if lease.lane.is_erasures else self._run("barrier", lease.lane.member)
         return [each for each in waiting if each.stamp <= int(barrier)] if barrier else waiting
 
     def extend(self, lease: Lease, schedule: Schedule) -> None:
@@ -271,6 +270,19 @@ class Lanes:
         with translated():
             for reason, count in reasons.items():
                 self._client.hincrby(self._root + keys.LEFT_OUT, reason, count)
+
+    def _head(self, lane: LaneKey, most: int) -> tuple[list[bytes], bytes]:
+        """The oldest values, and up to which stamp they may be read as things are after that; empty: to the end."""
+        with translated(), self._client.pipeline(transaction=False) as pipe:
+            pipe.lrange(f"{self._root}:lane:{lane.member}", 0, most - 1)
+            if lane.is_erasures:
+                return pipe.execute()[0], b""
+            in_pipeline(pipe, self._scripts["barrier"], keys.declared(self._root), (lane.member,))
+            values, barrier = pipe.execute(raise_on_error=False)
+            for answer in (values, barrier):
+                if isinstance(answer, Exception) and not isinstance(answer, NoScriptError):
+                    raise answer
+        return values, self._run("barrier", lane.member) if isinstance(barrier, NoScriptError) else barrier
 
     def _fields(self, key: str, names: Sequence[str]) -> dict[str, str]:
         if not names:
