@@ -103,10 +103,10 @@ def replay(
         _preview(found, "Replay {}?", dry_run=dry_run, yes=yes, as_json=as_json)
         done = letters_found.replay(found, store, force=force)
     if as_json:
-        options.print_json({"dry_run": False, **found_as_json(found), **done._asdict()})
+        options.print_json({"dry_run": False, **found_as_json(found), **_counts(done)})
     else:
         click.echo("\n".join(_told(done)))
-    sys.exit(SOME_LEFT if done.superseded or done.busy else 0)
+    sys.exit(SOME_LEFT if done.superseded or done.stayed else 0)
 
 
 @dead_letters.command()
@@ -183,13 +183,17 @@ def _preview(found: Found, question: str, *, dry_run: bool, yes: bool, as_json: 
         sys.exit(SOME_LEFT)
 
 
+def _counts(done: Replayed) -> dict[str, int]:
+    return {"replayed": done.replayed, "superseded": done.superseded, "busy": len(done.stayed)}
+
+
 def _told(done: Replayed) -> Iterator[str]:
     yield f"{_letters(done.replayed)} replayed"
     if done.superseded:
         yield f"{_letters(done.superseded)} stayed: superseded by newer changes; --force replays them all the same"
-    if done.busy:
+    if done.stayed:
         advice = "try again, or hold them first (`audience-relay hold`)"
-        yield f"{_letters(done.busy)} stayed, their lanes being flushed: {advice}"
+        yield f"{_letters(len(done.stayed))} stayed, their lanes being flushed: {advice}"
 
 
 def _letters(count: int) -> str:

@@ -1,6 +1,6 @@
 """`audience-relay hold` and `release`: stop flushing a destination or a lane by hand, and go on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -41,9 +41,9 @@ def hold(
     with opened(relay) as store:
         expect_known(destination, relay, store)
         lanes = store.lanes(destination)
-        lane = _lane(destination, audience)
-        lanes.hold_by_hand(lane, reason, round(span / timedelta(milliseconds=1)) if span else None)
-        held = _current(lanes, lane)
+        for lane in _lanes(lanes, audience):
+            lanes.hold_by_hand(lane, reason, round(span / timedelta(milliseconds=1)) if span else None)
+        held = _current(lanes, audience)
     if as_json:
         options.print_json({"destination": destination, "audience": audience, "hold": hold_as_json(held)})
     else:
@@ -70,7 +70,7 @@ def release(destination: str, audience: str | None, config: Path, *, bury: bool,
         if audience is None:
             released = _release_destination(destination, relay, store)
         else:
-            released = Released(store.lanes(destination).release(LaneKey(destination, audience), bury=bury), bury=bury)
+            released = Released(_release_lanes(store.lanes(destination), audience, bury=bury), bury=bury)
     if as_json:
         options.print_json({"destination": destination, "audience": audience, **asdict(released)})
     else:
@@ -106,6 +106,11 @@ def _release_destination(destination: str, relay: Settings, store: Store) -> Rel
     return Released(lanes.release(None), _release_credential(destination, relay, store), bool(size))
 
 
+def _release_lanes(lanes: Lanes, audience: str, *, bury: bool) -> bool:
+    released = [lanes.release(lane, bury=bury) for lane in lanes.of_audience(audience)]
+    return any(released)
+
+
 def _release_credential(destination: str, relay: Settings, store: Store) -> bool:
     """Of a destination that only Redis knows, nobody knows the credential."""
     configured = next((each for each in relay.destinations if each.name == destination), None)
@@ -116,12 +121,13 @@ def _release_credential(destination: str, relay: Settings, store: Store) -> bool
     return store.limits(credential).release()
 
 
-def _lane(destination: str, audience: str | None) -> LaneKey | None:
-    return None if audience is None else LaneKey(destination, audience)
+def _lanes(lanes: Lanes, audience: str | None) -> Sequence[LaneKey | None]:
+    """All of an audience; None stands for the whole destination."""
+    return [None] if audience is None else lanes.of_audience(audience)
 
 
-def _current(lanes: Lanes, lane: LaneKey | None) -> Hold | None:
-    return lanes.status(0).hold if lane is None else lanes.hold_of(lane)
+def _current(lanes: Lanes, audience: str | None) -> Hold | None:
+    return lanes.status(0).hold if audience is None else lanes.hold_of(lanes.of_audience(audience)[0])
 
 
 def _named(destination: str, audience: str | None) -> str:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from cli.letters_selection import Filters, destinations, select
 from worker.contract import LaneKey
 from worker.settings import Settings
-from worker.store.deadletters import DeadLetter, Mark, Replayed, newest_first
+from worker.store.deadletters import DeadLetter, Mark, Replayed
 from worker.store.store import Store
 
 PATIENCE_SECONDS: Final = 5.0
@@ -27,7 +27,7 @@ class Group(NamedTuple):
 
 @dataclass(slots=True)
 class Found:
-    """What the filters took: marks by lane, and how many, by group. Holds no change, so there may be many."""
+    """What the filters took: marks by audience, and how many, by group. Holds no change, so there may be many."""
 
     lanes: defaultdict[LaneKey, list[Mark]] = field(default_factory=lambda: defaultdict(list))
     counts: Counter[Group] = field(default_factory=Counter)
@@ -41,7 +41,7 @@ class Found:
         group = Group(letter.lane.destination, letter.lane.audience, letter.reason)
         self.counts[group] += 1
         self.superseded[group] += letter.superseded
-        self.lanes[letter.lane].append(letter.mark)
+        self.lanes[letter.lane.unsharded].append(letter.mark)
 
 
 def find(filters: Filters, relay: Settings, store: Store) -> Found:
@@ -57,14 +57,14 @@ def replay(found: Found, store: Store, *, force: bool) -> Replayed:
     """Replay what was found; a lane that is being flushed is tried again for a few seconds."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     replayed = superseded = 0
-    lanes: Mapping[LaneKey, Sequence[Mark]] = {lane: newest_first(marks) for lane, marks in found.lanes.items()}
+    lanes: Mapping[LaneKey, Sequence[Mark]] = found.lanes
     while True:
         done = {lane: _replay_lane(lane, marks, store, force=force) for lane, marks in lanes.items()}
         replayed += sum(each.replayed for each in done.values())
         superseded += sum(each.superseded for each in done.values())
-        lanes = {lane: lanes[lane][-each.busy :] for lane, each in done.items() if each.busy}
+        lanes = {lane: each.stayed for lane, each in done.items() if each.stayed}
         if not lanes or time.monotonic() > deadline:
-            return Replayed(replayed, superseded, sum(map(len, lanes.values())))
+            return Replayed(replayed, superseded, tuple(mark for marks in lanes.values() for mark in marks))
         time.sleep(POLL_SECONDS)
 
 

@@ -24,7 +24,7 @@ from unicodedata import normalize
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 
-from worker.contract import Identifier, IdentifierType
+from worker.contract import SEVERAL_OF_A_PERSON, Identifier, IdentifierType
 
 Form = Callable[[str], str | None]
 OnLost = Callable[[IdentifierType], None]
@@ -36,8 +36,6 @@ MAX_EMAIL: Final = 254
 MAX_PHONE: Final = 64
 """In characters, separators and extension included; phonenumbers takes long over a long text."""
 
-_SEVERAL: Final[frozenset[IdentifierType]] = frozenset({"device"})
-"""One event may have several of these."""
 _NUMERALS: Final[frozenset[IdentifierType]] = frozenset({"phone", "user_id"})
 """These may also come as JSON integers."""
 _INTEGERS: Final = range(-(2**63), 2**64)
@@ -57,7 +55,7 @@ def read_identifiers(
     `lost` is called once when something was there and was no identifier. `region` as in `normalise`.
     """
     form_of = _FORMS.get(type_) or partial(_phone, region=region)
-    read = _all if type_ in _SEVERAL else _first
+    read = _all if type_ in SEVERAL_OF_A_PERSON else _first
     return read(type_, values, form_of, lost or _ignore)
 
 

@@ -5,6 +5,8 @@ then the change as a JSON array whose first element is the version of this form.
 commas are one JSON array, which is read at once.
 """
 
+import hashlib
+import re
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
@@ -13,6 +15,8 @@ import msgspec
 IdentifierType = Literal["email", "device", "phone", "identity_link", "gum", "user_id"]
 Property = str | int | float | bool
 
+SEVERAL_OF_A_PERSON: Final[frozenset[IdentifierType]] = frozenset({"device"})
+"""One event may name several of these."""
 STAMP_DIGITS: Final = 13
 
 
@@ -77,10 +81,30 @@ class LaneKey(NamedTuple):
         """The lane's name inside its destination's keys."""
         return f"{self.shard}/{self.audience}"
 
+    @property
+    def unsharded(self) -> "LaneKey":
+        """The same audience, whatever the shard: what producers name, who leave the shard to the store."""
+        return self if self.is_erasures else self._replace(shard=0)
+
     @classmethod
     def from_member(cls, destination: str, member: str) -> "LaneKey":
         shard, _, audience = member.partition("/")
         return cls(destination, audience, int(shard))
+
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_BUCKET_DIGITS: Final = 8
+
+
+def bucket(identifier: Identifier) -> int:
+    """Spreads persons evenly over shards: below 2**32, by the SHA-256 of the value, which it may be already.
+
+    So one person is in one shard, whether their email or phone number comes plain, comes hashed, or is hashed for the
+    vendor.
+    """
+    value = identifier.value
+    digest = value if _SHA256.fullmatch(value) else hashlib.sha256(value.encode()).hexdigest()
+    return int(digest[:_BUCKET_DIGITS], 16)
 
 
 class Waiting(msgspec.Struct, frozen=True, array_like=True, gc=False):

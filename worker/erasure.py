@@ -6,15 +6,15 @@ newer and stays; no lane reads it before it has passed the erasures (`Lanes.read
 """
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
 from worker.batching import Settlement
-from worker.contract import Change, Identifier, LaneKey, Waiting
+from worker.contract import Change, Identifier, LaneKey, Waiting, bucket
 from worker.delivery import Sender, deliver
 from worker.destinations.base import USER_ID, Destination, Entry, FoldedBatch, Person
 from worker.edges import Edges
@@ -44,6 +44,8 @@ class _Forgotten:
     person: Person
     request: str
     audiences: int = 0
+    left: set[LaneKey] = field(default_factory=set)
+    """The audiences that were counted in this attempt."""
     waiting: int = 0
     dead_letters: int = 0
     refused: int = 0
@@ -135,7 +137,7 @@ class _Round:
                 if audience.may_have_members and held:
                     return f"{lane.audience}: {taken.held}"
                 if audience.may_have_members:
-                    self._remove(taken.lease, label, persons)
+                    self._remove(taken.lease, label, persons, audience.shards)
                 if not deletes:
                     self.edges.erasures.note_passed(self.erasures, lane, len(self.requests))
         except (NeedsPerson, TryLater) as order:
@@ -161,12 +163,13 @@ class _Round:
         self.edges.erasures.erase(lease, places)
         return label
 
-    def _remove(self, lease: Lease, label: str, persons: "_Persons") -> None:
-        """End the memberships in one audience."""
+    def _remove(self, lease: Lease, label: str, persons: "_Persons", shards: int) -> None:
+        """End the memberships in one audience: of those whose changes this lane brings."""
         at_ms = persons.requests[-1].stamp
-        batch = FoldedBatch(lease.lane, lease.batch_id, persons.entries, (), audience_name=label, at_ms=at_ms)
+        entries = persons.entries(lease.lane.shard, shards)
+        batch = FoldedBatch(lease.lane, lease.batch_id, entries, (), audience_name=label, at_ms=at_ms)
         receipt = deliver_batch(batch, self.edges, self.send, notes_of(lease.lane, self.edges))
-        persons.count_removed(receipt.refused.keys())
+        persons.count_removed(lease.lane, entries, receipt.refused.keys())
 
     @contextmanager
     def _taken(self, lane: LaneKey) -> Iterator[Taken]:
@@ -207,13 +210,12 @@ class _Persons:
                 for form in self._forms(identifier):
                     self._known[form] = request
 
-    @property
-    def entries(self) -> tuple[Entry, ...]:
-        """What to remove from an audience: every handle in the forms that the vendor is sent, each once."""
+    def entries(self, shard: int, shards: int) -> tuple[Entry, ...]:
+        """What to remove from an audience by one of its lanes: every handle in the forms that the vendor is sent."""
         found: dict[int, dict[Identifier, None]] = {}
         at = {id(request): place for place, request in enumerate(self.requests)}
         for form in self._known:
-            if form.type != "user_id":
+            if form.type != "user_id" and (shards == 1 or bucket(form) % shards == shard):
                 sent = self._destination.vendor_form(form)
                 found.setdefault(at[id(self._known[sent])], {})[sent] = None
         return tuple(Entry(place, tuple(found[place])) for place in sorted(found))
@@ -224,10 +226,13 @@ class _Persons:
         theirs = [self._known[each] for each in self._handles(lane_value.change) if each in self._known]
         return next((request for request in theirs if arrived <= request.stamp), None)
 
-    def count_removed(self, refused: Collection[Identifier]) -> None:
-        for place, identifiers in ((entry.position, entry.identifiers) for entry in self.entries):
-            self.requests[place].audiences += 1
-            self.requests[place].refused += sum(each in refused for each in identifiers)
+    def count_removed(self, lane: LaneKey, entries: Iterable[Entry], refused: Collection[Identifier]) -> None:
+        """Their handles may be in several lanes of one audience."""
+        for entry in entries:
+            request = self.requests[entry.position]
+            request.audiences += lane.unsharded not in request.left
+            request.left.add(lane.unsharded)
+            request.refused += sum(each in refused for each in entry.identifiers)
 
     def _handles(self, change: Change) -> Iterator[Identifier]:
         for identifier in change.identifiers:

@@ -15,6 +15,7 @@ from tests.acceptance.conftest import Fleet
 from tests.conftest import wait_until
 from worker.contract import Change, Identifier, LaneKey
 from worker.outgoing import WORKING_SIZE
+from worker.store.lanes import Bounds
 
 pytestmark = pytest.mark.acceptance
 
@@ -209,6 +210,21 @@ def test_burying_is_allowed_for_a_lane_only(fleet: Fleet) -> None:
 
     assert result.returncode == 2
     assert "--bury is for one lane; name it with --audience" in result.stderr
+
+
+def test_all_lanes_of_an_audience_are_held_and_released_together(fleet: Fleet) -> None:
+    changes = [Change(True, 0, (Identifier("email", f"p{number}@example.com"),)) for number in range(50)]
+    fleet.store.lanes("criteo").append(LaneKey("criteo", "vip"), changes, "1", Bounds(shards=3))
+
+    def holds() -> list[str | None]:
+        lanes = run_json(fleet, "status")["destinations"][0]["lanes"]
+        return [each["hold"] and each["hold"]["reason"] for each in lanes]
+
+    run_json(fleet, "hold", "criteo", "--audience", "vip")
+    assert holds() == ["by hand"] * 3
+
+    run_json(fleet, "release", "criteo", "--audience", "vip")
+    assert holds() == [None] * 3
 
 
 @pytest.mark.parametrize("command", ["hold", "release"])

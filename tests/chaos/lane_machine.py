@@ -29,7 +29,7 @@ SCHEDULE: Final = Schedule(max_changes=3, max_age_ms=60_000, max_in_flight=2, se
 WINDOW_MS: Final = 600_000
 A_MONTH_MS: Final = 30 * 86_400_000
 
-LANES: Final = tuple(LaneKey(DESTINATION, name, shard) for shard, name in enumerate(NAMES))
+LANES: Final = tuple(LaneKey(DESTINATION, name) for name in NAMES)
 
 lanes = st.sampled_from(LANES)
 whom = st.sampled_from([*LANES, None, "leased"])
@@ -42,7 +42,9 @@ change = st.builds(
     message_id=st.sampled_from(["", "", "m1", "m2", "m3", "m4"]),
 )
 changes = st.lists(change, min_size=1, max_size=5)
-bounds = st.sampled_from([Bounds(window_ms=WINDOW_MS), Bounds(window_ms=WINDOW_MS), Bounds(), Bounds(max_waiting=4)])
+bounds = st.sampled_from(
+    [Bounds(window_ms=WINDOW_MS), Bounds(max_waiting=4, window_ms=WINDOW_MS), Bounds(), Bounds(max_waiting=4)]
+)
 spans = st.sampled_from([0, 1, 5_000, 10_000, 29_999, 30_000, 35_000, 60_000, 600_000])
 choices = st.integers(0, 9)
 """Which of several, modulo how many there are; 0 is the newest."""

@@ -111,7 +111,8 @@ class LaneModel:
         """How many are there through this chunk, now or before. None: there is no room."""
         if chunk in self._chunks:
             return self._chunks[chunk]
-        if self.counters["waiting"] + len(changes) > bounds.max_waiting:
+        needed = sum(not self._is_known(lane, change, bounds.window_ms) for change in changes)
+        if needed and self.counters["waiting"] + needed > bounds.max_waiting:
             return None
         fresh = [change for change in changes if self._is_new(lane, change, bounds.window_ms)]
         self._chunks[chunk] = len(fresh)
@@ -215,15 +216,20 @@ class LaneModel:
         return old or len(values) >= self.schedule.max_changes
 
     def _is_new(self, lane: Lane, change: Change, window_ms: int) -> bool:
+        if self._is_known(lane, change, window_ms):
+            return False
+        if window_ms:
+            self._seen[self._content(lane, change)] = self.now // window_ms
+        return True
+
+    def _is_known(self, lane: Lane, change: Change, window_ms: int) -> bool:
         """An id is known for the window in which it came, and the next."""
         if not change.message_id or not window_ms:
-            return True
-        content = (change.message_id, lane, change.entered, change.identifiers)
-        window = self.now // window_ms
-        if self._seen.get(content, -2) >= window - 1:
             return False
-        self._seen[content] = window
-        return True
+        return self._seen.get(self._content(lane, change), -2) >= self.now // window_ms - 1
+
+    def _content(self, lane: Lane, change: Change) -> tuple[object, ...]:
+        return (change.message_id, lane, change.entered, change.identifiers)
 
     def _allowance(self) -> int:
         """None while held; one, as a probe, after a hold until something is delivered."""

@@ -35,12 +35,13 @@ DEFECTS = {
     ),
     "a chunk remembered for which there was no room": InScript(
         "append.lua",
-        "local waiting = tonumber",
-        "redis.call('SET', chunk, '0', 'PX', ARGV[3]) local waiting = tonumber",
+        "local room, needed =",
+        "redis.call('SET', chunk, '0', 'PX', ARGV[3]) local room, needed =",
     ),
     "a message id known for one window only": InScript(
-        "append.lua", "integer(current - 1) .. ':'", "integer(current - 2) .. ':'"
+        "append.lua", "is_known(current - 1, digest) or redis", "is_known(current - 2, digest) or redis"
     ),
+    "no room for what is there already": InScript("append.lua", "return window == 0 or", "return true or"),
     "append takes a lane out of its hold": InScript(
         "append.lua", "if not redis.call('ZSCORE', PARKED, lane) then", "if true then"
     ),

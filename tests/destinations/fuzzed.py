@@ -241,7 +241,7 @@ class Relay:
 
     def __init__(self, redis: Redis, clock: Clock) -> None:
         settings = [configured(name) for name in DESTINATIONS]
-        bounds = {each.name: Bounds(each.max_waiting, round(each.duplicate_window_seconds * 1000)) for each in settings}
+        bounds = {each.name: Bounds.of(each) for each in settings}
         store = Noting(redis, bounds, clock)
         self.ends = store.ends = {each.name: End(each, store, clock) for each in settings}
         self.report = Report()

@@ -1,5 +1,6 @@
 """Forgetting persons, at every kind of destination: out of audiences, lanes and dead letters, in order."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +12,12 @@ from producers.routing import Router
 from sandbox.app import Sandbox
 from tests.conftest import Clock
 from tests.destinations.conftest import FIRST_CHANGE, Bench, configured, enters, leaves, open_bench
-from worker import erasure
+from worker import erasure, outgoing
 from worker.batching import Burial, Settlement
-from worker.contract import Change, Identifier, LaneKey, Waiting
+from worker.contract import Change, Identifier, LaneKey, Waiting, bucket
+from worker.destinations.base import FoldedBatch, Receipt
 from worker.errors import LeaseLost
-from worker.store.lanes import Lease, Schedule
+from worker.store.lanes import Bounds, Lease, Schedule
 from worker.store.store import Store
 
 JANE = Identifier("email", "jane@example.com")
@@ -443,3 +445,72 @@ def test_the_leases_are_kept_while_a_deep_lane_is_looked_through(bench: Bench, m
 
 def replace_identifiers(change: Change, *identifiers: Identifier) -> Change:
     return msgspec.structs.replace(change, identifiers=identifiers)
+
+
+# ── Audiences of several lanes ───────────────────────────────────────────────────────────────────
+
+
+def append_sharded(bench: Bench, changes: Sequence[Change], shards: int) -> None:
+    chunk = f"{bench.clock()} {shards}"
+    bench.edges.lanes.append(LaneKey("shop", "vip"), changes, chunk, Bounds(shards=shards))
+
+
+@pytest.mark.parametrize("kind", ["criteo", "stackadapt"])
+def test_a_person_leaves_an_audience_of_several_lanes_once(kind: str, store: Store, clock: Clock) -> None:
+    bench = open_bench(kind, store, clock, Sandbox(clock=lambda: clock() / 1000))
+    people = [f"p{number}" for number in range(20)]
+    append_sharded(bench, [enters(each) for each in people], 4)
+    flush_all(bench)
+    assert len(bench.members()) == 20
+
+    for each in people[:10]:
+        forget(bench, Identifier("email", f"{each}@example.com"), request=each)
+    flush_all(bench)
+
+    assert bench.members() == {bench.form(f"{each}@example.com") for each in people[10:]}
+    assert {receipt(bench, each)["audiences"] for each in people[:10]} == {1}
+
+
+def test_each_lane_takes_out_its_own_persons_alone(store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another lane may have brought them back by then."""
+    bench = open_bench("criteo", store, clock, Sandbox(clock=lambda: clock() / 1000))
+    people = [f"p{number}" for number in range(20)]
+    append_sharded(bench, [enters(each) for each in people], 4)
+    flush_all(bench)
+    taken_out: list[tuple[int, int]] = []
+
+    def deliver(batch: FoldedBatch, *rest: Any) -> Receipt:
+        forms = [each for entry in batch.removes for each in entry.identifiers]
+        taken_out.extend((batch.lane.shard, bucket(each) % 4) for each in forms)
+        return outgoing.deliver_batch(batch, *rest)
+
+    monkeypatch.setattr(erasure, "deliver_batch", deliver)
+    for each in people:
+        forget(bench, Identifier("email", f"{each}@example.com"), request=each)
+    flush_all(bench)
+
+    assert len(taken_out) >= 20
+    assert all(lane == own for lane, own in taken_out)
+    assert bench.members() == set()
+
+
+@pytest.mark.parametrize("kind", ["criteo", "stackadapt"])
+@pytest.mark.parametrize(("before", "after"), [(1, 4), (4, 1), (2, 3)])
+def test_who_comes_back_stays_although_the_lanes_became_others(
+    kind: str, before: int, after: int, store: Store, clock: Clock
+) -> None:
+    """What came before the request by an old lane may not leave after what came since by a new one."""
+    bench = open_bench(kind, store, clock, Sandbox(clock=lambda: clock() / 1000))
+    people = [f"p{number}" for number in range(12)]
+    append_sharded(bench, [enters(each) for each in people], before)
+    flush_all(bench)
+
+    for each in people:
+        forget(bench, Identifier("email", f"{each}@example.com"), request=each)
+    clock.advance(seconds=1)
+    append_sharded(bench, [enters(each, at=1) for each in people[:6]], after)
+    clock.advance(seconds=61)
+    flush_all(bench)
+
+    assert bench.members() == {bench.form(f"{each}@example.com") for each in people[:6]}
+    assert bench.status().unaccounted == 0

@@ -53,7 +53,7 @@ class Relay:
     def __init__(self, case: Case, redis: Redis, clock: Clock, own_settings: Mapping[str, Any]) -> None:
         settings = {**settings_of(case), **own_settings}
         whole = REGISTRY[case.kind].Settings.model_validate(COMMON | {"kind": case.kind} | settings)
-        bounds = {whole.name: Bounds(whole.max_waiting, round(whole.duplicate_window_seconds * 1000))}
+        bounds = {whole.name: Bounds.of(whole)}
         store = Store(redis, bounds, clock)
         self.sandbox = _sandbox(case, clock)
         self.bench: Bench = open_bench(case.kind, store, clock, self.sandbox, **settings)

@@ -218,6 +218,8 @@ def test_an_unknown_key_is_named_with_its_line_and_what_is_allowed(write: Write)
     [
         ("max_in_flight = 0", 8, "max_in_flight: must be greater than or equal to 1"),
         ("max_in_flight = 'many'", 8, "max_in_flight: must be a valid integer, unable to parse string as an integer"),
+        ("shards = 65", 8, "shards: must be less than or equal to 64"),
+        ("shards = 2\nidentifier_type = 'madid'", 2, "shards: a change of this destination may carry several"),
         ("hash_emails = []", 8, "hash_emails: must be a valid boolean"),
         ("audiences = 'vip'", 8, "audiences: must be a list in [ ]"),
         ("audiences = ['']", 8, "audiences[0]: must not be empty"),
@@ -235,6 +237,17 @@ def test_a_wrong_value_is_named_with_its_line_and_its_bound(
     (found,) = mistakes(write(CRITEO + addition))
 
     assert found.startswith(f'relay.toml:{line}: destinations[0] "criteo-shop": {mistake}')
+
+
+def test_only_who_has_one_identifier_a_change_may_have_shards(write: Write) -> None:
+    assert load(write(CRITEO + "shards = 4")).destination("criteo-shop").shards == 4
+
+    (mistake,) = mistakes(write(TABOOLA + "shards = 4"))
+
+    assert mistake == (
+        'relay.toml:2: destinations[0] "taboola": shards: a change of this destination may carry several identifiers; '
+        "only 1 is possible"
+    )
 
 
 def test_all_mistakes_come_at_once_and_in_the_order_of_their_lines(write: Write) -> None:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Self
 import msgspec
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
-from worker.contract import Identifier, IdentifierType, LaneKey, Property
+from worker.contract import SEVERAL_OF_A_PERSON, Identifier, IdentifierType, LaneKey, Property
 from worker.destinations.mapping import MappingSettings
 from worker.errors import NeedsPerson, Refused, Throttled, TooLarge, TryLater
 from worker.frozen import Frozen
@@ -109,6 +109,9 @@ class PropertyReading(NamedTuple):
     paths: tuple[str, ...]
 
 
+MOST_SHARDS: Final = 64
+
+
 def _http_url(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise ValueError("must begin with http:// or https://")
@@ -140,6 +143,9 @@ class DestinationSettings(Frozen):
     """Beyond so many waiting changes, producers are refused for a while."""
     duplicate_window_seconds: Annotated[float, Field(ge=0)] = 3600.0
     """A `messageId` that comes again with the same content within this time counts once; 0: always counts."""
+    shards: Annotated[int, Field(ge=1, le=MOST_SHARDS)] = 1
+    """How many lanes each audience has, flushed side by side. Another number takes effect for an audience when nothing
+    waits for it."""
     calls_per_minute: Annotated[int, Field(ge=1)] | None = None
     """The vendor's limit for these credentials, where it differs from what it publishes."""
     dead_letters: DeadLetterSettings = DeadLetterSettings()
@@ -152,6 +158,13 @@ class DestinationSettings(Frozen):
     def _audience_id_is_read(self) -> Self:
         if self.mapping.audience_id is not None and self.reading().audience == AUDIENCE_KEY:
             raise ValueError("mapping.audience_id is never read: here the audience key names the audience")
+        return self
+
+    @model_validator(mode="after")
+    def _a_person_has_one_shard(self) -> Self:
+        identifiers = self.reading().identifiers
+        if self.shards > 1 and (len(identifiers) > 1 or SEVERAL_OF_A_PERSON & set(identifiers)):
+            raise ValueError("shards: a change of this destination may carry several identifiers; only 1 is possible")
         return self
 
     def reading(self) -> Reading:

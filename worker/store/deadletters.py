@@ -1,17 +1,18 @@
 """Dead letters: changes that a vendor refused for good, kept with the reason until replayed or discarded."""
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from hashlib import blake2b
-from itertools import groupby, islice
+from itertools import islice
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from redis import Redis
 
 from worker import contract
 from worker.batching import Burial
-from worker.contract import Change, Identifier, LaneKey
+from worker.contract import Change, Identifier, LaneKey, bucket
 from worker.store import keys
 from worker.store.connection import translated
 from worker.store.scripts import script
@@ -35,23 +36,24 @@ class DeadLetter(NamedTuple):
 
     @property
     def mark(self) -> "Mark":
-        return Mark(self.number, self.lane, self.arrived_ms)
+        return Mark(self.number, self.lane.unsharded, self.arrived_ms, bucket(self.change.identifiers[0]))
 
 
 class Mark(NamedTuple):
-    """What a replay needs of a dead letter: little enough to keep very many in memory."""
+    """What a replay needs of a dead letter: little enough to keep very many in memory. `lane` is unsharded."""
 
     number: int
     lane: LaneKey
     arrived_ms: int
+    bucket: int
 
 
 class Replayed(NamedTuple):
-    """What a replay did. `busy`: so many, the last in its order, stayed because their lane is being flushed."""
+    """What a replay did. `stayed`: those whose lane is being flushed, or that became another one meanwhile."""
 
     replayed: int
     superseded: int
-    busy: int
+    stayed: tuple[Mark, ...] = ()
 
 
 class Stock(NamedTuple):
@@ -110,11 +112,22 @@ class DeadLetters:
         """Put them back at the heads of their lanes: whatever waits there is newer. Superseded ones only by `force`.
 
         In the order of `newest_first`, so that the oldest come to stand in front. Of a lane that is being flushed
-        nothing more is replayed: it would come to stand before what is older.
+        nothing more is replayed: it would come to stand before what is older. An audience may have other lanes now.
         """
-        lanes = groupby(newest_first(letters), key=lambda each: each.lane)
-        done = [self._replay_lane(lane, [each.number for each in group], force=force) for lane, group in lanes]
-        return Replayed(*(sum(counts) for counts in zip(*done, strict=True))) if done else Replayed(0, 0, 0)
+        marks = [each.mark if isinstance(each, DeadLetter) else each for each in letters]
+        with translated():
+            known = cast("dict[bytes, bytes]", self._client.hgetall(self._root + keys.SHARDS))
+        lanes: defaultdict[tuple[LaneKey, int], list[Mark]] = defaultdict(list)
+        for mark in newest_first(marks):
+            shards = int(known.get(mark.lane.audience.encode(), 1))
+            lane = mark.lane if shards == 1 else mark.lane._replace(shard=mark.bucket % shards)
+            lanes[lane, shards].append(mark)
+        done = [self._replay_lane(lane, shards, mine, force=force) for (lane, shards), mine in lanes.items()]
+        return Replayed(
+            sum(each.replayed for each in done),
+            sum(each.superseded for each in done),
+            tuple(mark for each in done for mark in each.stayed),
+        )
 
     def discard(self, numbers: Sequence[int], *, counter: str = "") -> int:
         """Forget them for good; `counter` counts them beside `discarded`. Returns how many there were."""
@@ -152,16 +165,17 @@ class DeadLetters:
             number, lane, facts["reason"], int(buried), waiting.stamp, waiting.change, superseded=bool(superseded)
         )
 
-    def _replay_lane(self, lane: LaneKey, numbers: Sequence[int], *, force: bool) -> Replayed:
+    def _replay_lane(self, lane: LaneKey, shards: int, marks: Sequence[Mark], *, force: bool) -> Replayed:
         replayed = superseded = tried = 0
-        for some in _pages(numbers):
-            args = [lane.member, int(force), self._now_ms() if self._now_ms else "", *some]
+        for some in _pages(marks):
+            numbers = [each.number for each in some]
+            args = [lane.member, shards, int(force), self._now_ms() if self._now_ms else "", *numbers]
             with translated():
-                count, stayed = cast("list[int]", self._replay(keys=keys.declared(self._root), args=args))
+                count, passed_over = cast("list[int]", self._replay(keys=keys.declared(self._root), args=args))
             if count < 0:
                 break
-            replayed, superseded, tried = replayed + count, superseded + stayed, tried + len(some)
-        return Replayed(replayed, superseded, len(numbers) - tried)
+            replayed, superseded, tried = replayed + count, superseded + passed_over, tried + len(some)
+        return Replayed(replayed, superseded, tuple(marks[tried:]))
 
     def _now(self) -> int:
         if self._now_ms:
@@ -206,7 +220,9 @@ def _older(marks: bytes, stamp: int) -> list[int]:
 
 
 def _person(lane: LaneKey, identifier: Identifier) -> str:
-    return blake2b(f"{lane.member}\0{identifier.type}\0{identifier.value}".encode(), digest_size=9).hexdigest()
+    return blake2b(
+        f"{lane.unsharded.member}\0{identifier.type}\0{identifier.value}".encode(), digest_size=9
+    ).hexdigest()
 
 
 def _pages(items: Iterable[Item]) -> Iterator[tuple[Item, ...]]:

@@ -32,10 +32,13 @@ class Taken(NamedTuple):
 
 
 class Audience(NamedTuple):
-    """What is known of a lane's audience: its label, if it has one, and whether the vendor may hold anybody there."""
+    """What is known of a lane's audience: its label, if it has one, whether the vendor may hold anybody there by this
+    lane, and how many lanes the audience has now.
+    """
 
     label: str
     may_have_members: bool
+    shards: int = 1
 
 
 class Erasures:
@@ -54,14 +57,19 @@ class Erasures:
             pipe.hgetall(self._root + keys.AUDIENCES)
             pipe.zrange(f"{self._root}:since", 0, -1)
             pipe.zrange(f"{self._root}:parked", 0, -1)
-            labels, since, parked = pipe.execute()
-        found = {
-            LaneKey.from_member(self.destination, member.decode()): Audience(
-                labels.get(member, b"").decode(), may_have_members=member in labels
+            pipe.hgetall(self._root + keys.SHARDS)
+            labels, since, parked, shards = pipe.execute()
+        members = dict.fromkeys([*labels, *since, *parked])
+        lanes = {member: LaneKey.from_member(self.destination, member.decode()) for member in members}
+        return {
+            lane: Audience(
+                labels.get(member, b"").decode(),
+                may_have_members=member in labels,
+                shards=int(shards.get(lane.audience.encode(), 1)),
             )
-            for member in dict.fromkeys([*labels, *since, *parked])
+            for member, lane in lanes.items()
+            if not lane.is_erasures
         }
-        return {lane: audience for lane, audience in found.items() if not lane.is_erasures}
 
     def remember(self, lane: LaneKey) -> None:
         """The vendor took, or may have taken, something of this lane, though it was not settled."""

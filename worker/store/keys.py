@@ -13,6 +13,7 @@ REFUSED: Final = "relay:refused"
 LEFT_OUT: Final = ":left-out"
 NOTICES: Final = ":notices"
 AUDIENCES: Final = ":audiences"
+SHARDS: Final = ":shards"
 """Ends of a destination's keys that more than one module names."""
 
 
@@ -69,6 +70,7 @@ TABLE: Final = (
         "never",
         "lanes of which the vendor took, or may have taken, anything → the audience's label",
     ),
+    Key("relay:{*}:shards", "hash", "never", "audiences that have several lanes → how many"),
     Key("relay:{*}:erasing", "hash", "never", "lane → how many of the oldest erasures it has passed"),
     Key("relay:{*}:erasure:*", "string", "90 days", "what became of one request to forget somebody, as JSON"),
     Key("relay:{credential:*}:token", "hash", "the token's life", "access token, when it ends, who renews it"),

@@ -19,14 +19,16 @@ from redis.client import Pipeline
 from redis.exceptions import NoScriptError
 
 from worker.batching import Settlement
-from worker.contract import Change, Identifier, LaneKey, Waiting, decode, encode, repeated
-from worker.destinations.base import NOTICE
+from worker.contract import Change, Identifier, LaneKey, Waiting, bucket, decode, encode, repeated
+from worker.destinations.base import NOTICE, DestinationSettings
 from worker.errors import LeaseLost, StoreFull
 from worker.store import deadletters, keys
 from worker.store.connection import translated
 from worker.store.scripts import in_pipeline, script
 
 CHUNK_MEMORY_MS: Final = 600_000
+SHARDED: Final = -2
+"""What `append` answers where an audience has several lanes yet, and nobody said to whom which change belongs."""
 COUNTERS: Final = ("accepted", "delivered", "folded", "buried", "discarded", "waiting")
 
 
@@ -47,6 +49,12 @@ class Bounds(NamedTuple):
 
     max_waiting: int = 10_000_000
     window_ms: int = 0
+    shards: int = 1
+    """How many lanes an audience is to have."""
+
+    @classmethod
+    def of(cls, settings: DestinationSettings) -> "Bounds":
+        return cls(settings.max_waiting, round(settings.duplicate_window_seconds * 1000), settings.shards)
 
 
 class Lease(NamedTuple):
@@ -85,11 +93,14 @@ class Lanes:
     def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str, bounds: Bounds | None = None) -> int:
         """Push changes onto the tail. When this returns, Redis has them; the same chunk id may be repeated.
 
-        At most 1,000 changes. Returns how many were added: those whose message id was appended lately are left out,
-        and counted. Raises `StoreFull` when the destination would hold more than it may.
+        The lane is the audience's, as `LaneKey.unsharded` has it; where it has several, each change goes to the one of
+        its person. At most 1,000 changes. Returns how many were added: those whose message id was appended lately are
+        left out, and counted. Raises `StoreFull` when the destination would hold more than it may.
         """
         bounds = bounds or Bounds()
         added: int = self._run("append", *self._appended(lane, changes, chunk_id, bounds))
+        if added == SHARDED:
+            added = self._run("append", *self._appended(lane, changes, chunk_id, bounds, spread=True))
         if added < 0:
             raise self.full(bounds)
         return added
@@ -97,20 +108,21 @@ class Lanes:
     def append_through(
         self, pipeline: Pipeline, lane: LaneKey, changes: Sequence[Change], chunk_id: str, bounds: Bounds
     ) -> None:
-        """The same in a pipeline. It will answer how many were added, negative for full, or `NoScriptError`."""
+        """The same in a pipeline. It will answer how many were added, -1 for full, `SHARDED` or `NoScriptError`."""
         args = self._appended(lane, changes, chunk_id, bounds)
         with translated():
             in_pipeline(pipeline, self._scripts["append"], keys.declared(self._root), args)
 
     def _appended(
-        self, lane: LaneKey, changes: Sequence[Change], chunk_id: str, bounds: Bounds
+        self, lane: LaneKey, changes: Sequence[Change], chunk_id: str, bounds: Bounds, *, spread: bool = False
     ) -> Sequence[str | bytes | float]:
-        """What the script is given."""
+        """What the script is given; with buckets where the audience has, or is to have, several lanes."""
         self._announce()
-        member = lane.member
+        member, shards = lane.member, 1 if lane.is_erasures else bounds.shards
         values = [part for change in changes for part in (_digest(repeated(member, change)), encode(change))]
-        fixed = (member, chunk_id, CHUNK_MEMORY_MS, bounds.max_waiting, bounds.window_ms, self._now())
-        return (*fixed, *values)
+        buckets = [bucket(change.identifiers[0]) for change in changes] if spread or shards > 1 else ()
+        fixed = (member, chunk_id, CHUNK_MEMORY_MS, bounds.max_waiting, bounds.window_ms, self._now(), shards)
+        return (*fixed, len(changes), *values, *buckets)
 
     def full(self, bounds: Bounds) -> StoreFull:
         """What is raised where there is no room."""
@@ -167,6 +179,12 @@ class Lanes:
         fitting = bisect_right(list(accumulate(map(len, values))), max_bytes)
         waiting = decode(values[: max(1, fitting)])
         return [each for each in waiting if each.stamp <= int(barrier)] if barrier else waiting
+
+    def of_audience(self, audience: str) -> list[LaneKey]:
+        """The lanes that an audience has now."""
+        with translated():
+            found = cast("bytes | None", self._client.hget(self._root + keys.SHARDS, audience))
+        return [LaneKey(self.destination, audience, shard) for shard in range(int(found or 1))]
 
     def extend(self, lease: Lease, schedule: Schedule) -> None:
         """Keep the lease for one more request. Raises `LeaseLost`."""

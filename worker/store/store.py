@@ -16,7 +16,7 @@ from worker.store import keys
 from worker.store.connection import connect, memory_used, redis_url, translated, verify
 from worker.store.deadletters import DeadLetters
 from worker.store.erasures import Erasures
-from worker.store.lanes import Bounds, Lanes
+from worker.store.lanes import SHARDED, Bounds, Lanes
 from worker.store.limits import Limits
 from worker.store.tokens import Tokens
 
@@ -128,9 +128,9 @@ class Store:
         return [keys.PREFIX]
 
     def _added(self, piece: tuple[LaneKey, Sequence[Change], str], outcome: Any) -> int:
-        """Of one append in a pipeline, done alone when Redis did not know the script."""
+        """Of one append in a pipeline, done alone when Redis did not know the script, or wants to know the shards."""
         lane, changes, chunk_id = piece
-        if isinstance(outcome, NoScriptError):
+        if outcome == SHARDED or isinstance(outcome, NoScriptError):
             return self.lanes(lane.destination).append(lane, changes, chunk_id, self._bounds_of(lane))
         if isinstance(outcome, Exception):
             with translated():
@@ -160,8 +160,4 @@ def _or_full(append: Callable[Given, int], *given: Given.args, **named: Given.kw
 
 def open_store(settings: Settings) -> Store:
     """The store of a configuration. Raises `ConfigurationError` for a `redis.url` that cannot be read."""
-    bounds = {
-        each.name: Bounds(each.max_waiting, round(each.duplicate_window_seconds * 1000))
-        for each in settings.destinations
-    }
-    return Store(connect(redis_url(settings)), bounds)
+    return Store(connect(redis_url(settings)), {each.name: Bounds.of(each) for each in settings.destinations})

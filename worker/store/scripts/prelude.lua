@@ -28,6 +28,44 @@ local function integer(number)
   return string.format('%.0f', number)
 end
 
+-- An audience has one lane, or so many as :shards says; another number only while all it has are at rest.
+local SHARDS = root .. ':shards'
+
+local function shard_lane(shard, audience)
+  return integer(shard) .. '/' .. audience
+end
+
+local function shards_of(audience)
+  return tonumber(redis.call('HGET', SHARDS, audience) or 1)
+end
+
+local function are_at_rest(audience, shards)
+  for shard = 0, shards - 1 do
+    local lane = shard_lane(shard, audience)
+    local waits = redis.call('EXISTS', lane_key(lane)) == 1
+    if waits or redis.call('HEXISTS', LEASES, lane) == 1 or redis.call('HEXISTS', HOLDS, lane) == 1 then
+      return false
+    end
+  end
+  return true
+end
+
+-- Whom the vendor holds by a lane that was, it may hold by any that is.
+local function set_shards(audience, before, shards)
+  if shards == 1 then
+    redis.call('HDEL', SHARDS, audience)
+  else
+    redis.call('HSET', SHARDS, audience, shards)
+  end
+  local label
+  for shard = 0, before - 1 do
+    label = label or redis.call('HGET', AUDIENCES, shard_lane(shard, audience))
+  end
+  for shard = 0, label and shards - 1 or -1 do
+    redis.call('HSETNX', AUDIENCES, shard_lane(shard, audience), label)
+  end
+end
+
 -- A hold's `until` of -1 lasts until somebody releases it.
 local function lasts(hold, now)
   return hold ~= nil and hold['until'] ~= nil and (hold['until'] == -1 or hold['until'] > now)

@@ -1,16 +1,16 @@
 -- Put dead letters of one lane back at its head, oldest first, with the stamps they had.
--- touches  :lane:<lane>  :counters  :dead  :dead-by-time  :dead-persons  :dead-superseded  :parked  :since  :depth  (reads :leases, :holds)
--- ARGV     lane, force ('1' or '0'), now or '', number…
--- returns  how many were replayed, how many are superseded; or -1 while the lane is leased
-local lane, now = ARGV[1], clock(ARGV[3])
-if lease_of(lane) then
+-- touches  :lane:<lane>  :counters  :dead  :dead-by-time  :dead-persons  :dead-superseded  :parked  :since  :depth  (reads :leases, :holds, :shards)
+-- ARGV     lane, how many lanes the audience is taken to have, force ('1' or '0'), now or '', number…
+-- returns  how many were replayed, how many are superseded; or -1 while the lane is leased, or another number is true
+local lane, now = ARGV[1], clock(ARGV[4])
+if lease_of(lane) or shards_of(string.match(lane, '/(.*)$')) ~= tonumber(ARGV[2]) then
   return { -1, 0 }
 end
 local values, superseded = {}, 0
-for i = 4, #ARGV do
+for i = 5, #ARGV do
   local id = ARGV[i]
   local letter = redis.call('HGET', DEAD, id)
-  if letter and ARGV[2] ~= '1' and redis.call('SISMEMBER', SUPERSEDED, id) == 1 then
+  if letter and ARGV[3] ~= '1' and redis.call('SISMEMBER', SUPERSEDED, id) == 1 then
     superseded = superseded + 1
   elseif letter then
     local head, change = split_letter(letter)
