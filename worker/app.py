@@ -30,8 +30,10 @@ TRANSPORT: Final[dict[str, Any]] = {
     "unacked_restore_interval": 10,
     "unacked_restore_throttle": 1,
     "global_keyprefix": "relay:celery:",
+    "max_retries": 0,
 }
-"""Without a socket's timeout a half-open connection hangs a worker for good."""
+"""Without a socket's timeout a half-open connection hangs a worker for good. A wake-up is sent once: kombu would try
+to reach RabbitMQ for six seconds, in which dispatch drains many lanes itself."""
 
 CELERY: Final[dict[str, Any]] = {
     "broker_connection_retry_on_startup": True,
