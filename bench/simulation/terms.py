@@ -1,0 +1,66 @@
+"""What is simulated: unit costs, a vendor's account, and the load."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+
+OPTIONAL: Final = "bytes_lane"
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What was measured: seconds of a core, and bytes in Redis."""
+
+    append_change: float
+    """Of a producer: one change parsed, routed and appended."""
+    drain_change: float
+    """Of a worker: one change read, folded, delivered and settled; the vendor's time aside."""
+    drain_batch: float
+    """Of a worker: one lane leased and settled, whatever is in it."""
+    redis_change: float
+    """Of Redis: one change appended and drained."""
+    redis_batch: float
+    """Of Redis: one lane leased and settled."""
+    bytes_change: float
+    """One waiting change."""
+    bytes_lane: float = 0.0
+    """One lane that is known, beside its changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """What one account takes. `requests` a batch: a remove and an add make two."""
+
+    max_changes: int
+    requests: int
+    request_seconds: float
+    calls_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is asked for; audiences, rate and limits of each destination."""
+
+    destinations: int
+    audiences: int
+    rate: float
+    """Changes a second."""
+    max_age_seconds: float = 60.0
+    max_in_flight: int = 2
+    workers: int = 1
+    outage_hours: float = 0.0
+    """How long a vendor is away."""
+
+
+def read_costs(path: Path | None, given: Mapping[str, float]) -> Costs:
+    """Of a JSON object with the names of `Costs`; what is given by hand comes in its place.
+
+    Raises `ValueError` when one is missing or unknown.
+    """
+    found = {**(json.loads(path.read_text(encoding="utf-8")) if path else {}), **given}
+    names = {each.name for each in fields(Costs)}
+    if mistaken := (names - {OPTIONAL} - found.keys()) or (found.keys() - names):
+        raise ValueError(f"missing, or no cost: {', '.join(sorted(mistaken))}")
+    return Costs(**{name: float(value) for name, value in found.items()})
