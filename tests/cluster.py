@@ -1,5 +1,7 @@
 """A real Redis Cluster on loopback: nodes without replicas that share the slots."""
 
+import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -37,7 +39,17 @@ class Cluster:
     def owner(self, key: str) -> int:
         """The number of the node that has the key's slot now."""
         slot = key_slot(key.encode())
-        return next(number for number, node in enumerate(self.nodes) if slot in _slots_of(node))
+        return next(number for number, node in enumerate(self.nodes) if _is_ready(node) and slot in _slots_of(node))
+
+    def replicate(self, number: int, replica: int) -> None:
+        """Make a node without slots the replica of another; returns when it has what that has."""
+        replicated = _id_of(self.nodes[number])
+        wait_until(lambda: replicated in _ids_known_to(self.nodes[replica]))
+        tell(self.nodes[replica], "CLUSTER REPLICATE", replicated)
+        wait_until(lambda: self.nodes[replica].info("replication").get("master_link_status") == "up")
+
+    def kill(self, number: int) -> None:
+        os.kill(int(self.nodes[number].info("server")["process_id"]), signal.SIGKILL)
 
     @contextmanager
     def moving(self, key: str, target: int) -> Iterator[None]:
@@ -106,6 +118,10 @@ def _is_whole(node: Redis, size: int) -> bool:
 
 def _id_of(node: Redis) -> str:
     return str(tell(node, "CLUSTER MYID").decode())
+
+
+def _ids_known_to(node: Redis) -> set[str]:
+    return {row["node_id"] for row in tell(node, "CLUSTER NODES").values()}
 
 
 def _slots_of(node: Redis) -> set[int]:

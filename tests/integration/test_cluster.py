@@ -1,7 +1,9 @@
 """Lanes on a real Redis Cluster: each destination on a node of its own, full nodes, and slots that move."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -10,6 +12,7 @@ from redis import Redis
 
 from tests.chaos.lane_machine import machine_for
 from tests.cluster import Cluster, cluster, tell
+from tests.conftest import wait_until
 from worker.batching import Burial, Settlement
 from worker.contract import Change, Identifier, LaneKey
 from worker.destinations.base import Credential, Secret
@@ -187,3 +190,33 @@ def test_a_credential_keeps_its_token_when_its_slot_moves(nodes: Cluster, store:
     assert tell(nodes.nodes[start], "CLUSTER INFO")["cluster_state"] == "ok"
     with nodes.moving(root, start):
         pass
+
+
+# ── A node that dies ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_replica_takes_over_and_the_same_clients_go_on(tmp_path: Path) -> None:
+    """Meanwhile producers are told that Redis is away. What the replica had is there."""
+    lane = LaneKey("criteo", "vip")
+    with cluster(tmp_path, SLOT_BOUNDS) as nodes, connect(nodes.url) as client:
+        nodes.replicate(1, replica=3)
+        store = Store(client)
+        store.append(lane, changes("a", "b"), "1")
+        assert client.wait(1, 5_000, target_nodes=client.get_node_from_key("relay:{criteo}"))
+
+        nodes.kill(1)
+        with pytest.raises(StoreUnavailable):
+            store.append(lane, changes("c"), "2")
+        wait_until(lambda: appended(store, lane), within=30)
+        each = store.append_each([(LaneKey(name, "churn"), changes("d"), "3") for name in DESTINATIONS])
+
+        assert nodes.owner("relay:{criteo}") == 3
+        assert each == [1, 1, 1]
+        assert waiting(store, "criteo") == 4
+
+
+def appended(store: Store, lane: LaneKey) -> bool:
+    """A producer's repetition, with the same chunk id."""
+    with suppress(StoreUnavailable):
+        return store.append(lane, changes("c"), "2") == 1
+    return False
