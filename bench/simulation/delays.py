@@ -11,8 +11,6 @@ from typing import Final, NamedTuple
 from bench.simulation.terms import Costs, Load, Vendor
 from worker.dispatch import PERIOD_SECONDS
 
-BURST: Final = 5
-"""So great a part of a minute's permits may be taken at once (see permit.lua)."""
 MOST_BATCHES: Final = 200_000
 """After so many the simulation ends, however little time that is."""
 FEWEST_BATCHES: Final = 10
@@ -174,11 +172,7 @@ class _Fleet:
 
     def _permitted(self, destination: _Destination) -> float:
         """When the requests of one batch have permits; taken, if that is now. As permit.lua has it."""
-        per_minute = self._vendor.calls_per_minute
-        if not per_minute:
-            return self.now
-        burst = max(1, per_minute // BURST)
-        interval = 60 / max(1, per_minute - burst)
+        burst, interval = self._vendor.burst, self._vendor.call_seconds
         arrival = max(destination.permitted, self.now) + min(self._vendor.requests, burst) * interval
         if arrival - burst * interval <= self.now:
             destination.permitted = arrival

@@ -46,7 +46,7 @@ def needs(load: Load, vendor: Vendor, costs: Costs) -> Needs:
     work = load.destinations * (carried * costs.drain_change + batches * costs.drain_batch)
     shares = {
         "max_in_flight": load.rate / on_time * _seconds(vendor, costs, on_time) / _places(load),
-        "calls_per_minute": load.rate / on_time * vendor.requests / _calls_a_second(vendor),
+        "calls_per_minute": load.rate / on_time * vendor.requests * vendor.call_seconds,
         "vendor": load.rate / most,
         "workers": work / load.workers,
         "redis": load.destinations * (load.rate * costs.redis_change + batches * costs.redis_batch),
@@ -68,14 +68,15 @@ def needs(load: Load, vendor: Vendor, costs: Costs) -> Needs:
 
 def possible_batches(load: Load, vendor: Vendor, costs: Costs, changes: float) -> float:
     """How many batches of so many changes one destination can deliver in a second."""
-    return min(_places(load) / _seconds(vendor, costs, changes), _calls_a_second(vendor) / vendor.requests)
+    seconds = max(_seconds(vendor, costs, changes) / _places(load), vendor.requests * vendor.call_seconds)
+    return 1 / seconds if seconds else math.inf
 
 
 def _batch(load: Load, vendor: Vendor, costs: Costs) -> float:
     """So many changes that as many leave as come in, at least those that come until the lane is due."""
     fixed, spare = _seconds(vendor, costs, 0), _places(load) - load.rate * costs.drain_change
     in_flight = load.rate * fixed / spare if spare > 0 else math.inf
-    called = load.rate * vendor.requests / _calls_a_second(vendor)
+    called = load.rate * vendor.requests * vendor.call_seconds
     return min(vendor.max_changes, max(_on_time(load, vendor), in_flight, called))
 
 
@@ -92,7 +93,3 @@ def _seconds(vendor: Vendor, costs: Costs, changes: float) -> float:
 def _places(load: Load) -> int:
     """A lane is in flight once."""
     return min(load.max_in_flight, load.audiences)
-
-
-def _calls_a_second(vendor: Vendor) -> float:
-    return vendor.calls_per_minute / 60 if vendor.calls_per_minute else math.inf

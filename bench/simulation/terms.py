@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
+BURST: Final = 5
+"""So great a part of a minute's permits."""
 OPTIONAL: Final = "bytes_lane"
 
 
@@ -37,6 +39,16 @@ class Vendor:
     requests: int
     request_seconds: float
     calls_per_minute: int | None = None
+
+    @property
+    def burst(self) -> int:
+        """So many permits may be taken at once (see permit.lua)."""
+        return max(1, (self.calls_per_minute or 0) // BURST)
+
+    @property
+    def call_seconds(self) -> float:
+        """After a burst there is a permit each so many seconds, so that no minute sees more than the limit."""
+        return 60 / max(1, self.calls_per_minute - self.burst) if self.calls_per_minute else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ def test_calls_a_minute_bound_batches() -> None:
     found = needs(replace(LOAD, audiences=1_000, max_in_flight=100), replace(VENDOR, calls_per_minute=250), FREE)
 
     assert found.bottleneck == "calls_per_minute"
-    assert found.batches_a_second == pytest.approx(250 / 60 / 2)
+    assert found.batches_a_second == pytest.approx((250 - 50) / 60 / 2)
 
 
 def test_an_outage_fills_redis_and_is_caught_up() -> None:
@@ -151,7 +151,7 @@ def test_the_command_reads_costs_and_tells_all(tmp_path: Path) -> None:
     lines = CliRunner().invoke(main, [*arguments, "--audiences", "10", "--rate", "100"]).stdout.splitlines()
 
     assert found["needs"]["changes_a_batch"] == 601
-    assert found["shares"]["calls_per_minute"] == pytest.approx(100 / 601 * 2 / (250 / 60))
+    assert found["shares"]["calls_per_minute"] == pytest.approx(100 / 601 * 2 / (200 / 60))
     assert [line for line in lines if not line.startswith(" ")] == ["shares:", "needs:", "delays:"]
 
 
