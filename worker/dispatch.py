@@ -1,4 +1,4 @@
-"""Dispatch: every worker looks, five times a second, whether lanes are due, and sends wake-ups for them.
+"""Dispatch: every worker looks for due lanes, five times a second and whenever one is due, and sends wake-ups.
 
 It is a step of the worker with a thread and a Redis client of its own: the worker's own timers stand still
 while the broker is away, and none of the workers is special. Scripts in Redis decide how many wake-ups may be
@@ -26,6 +26,8 @@ from worker.tasks import DRAIN, Drains, queue_of
 from worker.telemetry import place_of
 
 PERIOD_SECONDS: Final = 0.2
+SHORTEST_SECONDS: Final = 0.02
+"""Between two looks, however soon the next lane is due."""
 TIDY_SECONDS: Final = 60.0
 CLAIM_MS: Final = 10_000
 """How long a wake-up may be on its way before another is sent in its place."""
@@ -86,15 +88,22 @@ class Dispatcher(threading.Thread):
         self._liveness = liveness
         self._interrupted = False
         self._order = list(drains.edges)
+        self._next_ms = math.inf
 
     def run(self) -> None:
         tidied_at = -math.inf
-        while not self._drains.stopping.wait(PERIOD_SECONDS * random.uniform(0.75, 1.25)):  # noqa: S311 - jitter
+        while not self._drains.stopping.wait(self._pause()):
             self._liveness.touch("dispatch")
+            self._next_ms = math.inf
             self._each(self._wake)
             if time.monotonic() - tidied_at > TIDY_SECONDS:
                 tidied_at = time.monotonic()
                 self._each(self._tidy)
+
+    def _pause(self) -> float:
+        """Seconds: workers that were started together do not look together, but all of them when a lane is due."""
+        usual = PERIOD_SECONDS * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+        return min(usual, max(SHORTEST_SECONDS, self._next_ms / 1000))
 
     def _each(self, look: Callable[[str, Edges], None]) -> None:
         for name in tuple(self._order):
@@ -120,7 +129,10 @@ class Dispatcher(threading.Thread):
     def _wake(self, name: str, edges: Edges) -> None:
         granted = edges.limits.conversations(edges.destination.requests_a_batch)
         claims = [uuid.uuid4().hex for _ in range(min(granted, edges.schedule.max_in_flight))]
-        for claim in edges.lanes.wake(edges.schedule, claims, CLAIM_MS):
+        woken = edges.lanes.wake(edges.schedule, claims, CLAIM_MS)
+        if woken.next_ms is not None:
+            self._next_ms = min(self._next_ms, woken.next_ms)
+        for claim in woken.claims:
             try:
                 self._publish(name, claim)
             except Exception as failure:  # noqa: BLE001 - brokers fail in many ways, and the lanes must drain in all

@@ -236,7 +236,7 @@ class LaneMachine(RuleBasedStateMachine):
         """Never more than may run; not fewer than lanes are due, as far as there is room; none for nothing."""
         offered = [f"claim {len(self.claims) + number}" for number in range(most)]
         due, room = self.model.due(), self.model.room_for_wakeups()
-        sent = self.lanes.wake(SCHEDULE, offered, 10_000)
+        sent = self.lanes.wake(SCHEDULE, offered, 10_000).claims
 
         assert min(due, room, most) <= len(sent) <= min(room, most)
         assert due or not sent

@@ -283,29 +283,44 @@ def test_wake_ups_are_claimed_once_and_within_max_in_flight(lanes: Lanes, clock:
     for number in range(5):
         lanes.append(LaneKey("shop", str(number)), [change(each) for each in "abc"], str(number))
 
-    assert lanes.wake(SCHEDULE, ["a", "b"], 10_000) == ["a", "b"]
-    assert lanes.wake(SCHEDULE, ["c", "d"], 10_000) == []
+    assert lanes.wake(SCHEDULE, ["a", "b"], 10_000).claims == ["a", "b"]
+    assert lanes.wake(SCHEDULE, ["c", "d"], 10_000).claims == []
     assert lanes.begin("a", 60_000)
 
     lanes.finish("a")
 
-    assert lanes.wake(SCHEDULE, ["c", "d"], 10_000) == ["c"]
+    assert lanes.wake(SCHEDULE, ["c", "d"], 10_000).claims == ["c"]
 
     clock.advance(seconds=10)
 
     assert not lanes.begin("b", 60_000)
-    assert lanes.wake(SCHEDULE, ["e", "f"], 10_000) == ["e", "f"]
+    assert lanes.wake(SCHEDULE, ["e", "f"], 10_000).claims == ["e", "f"]
 
 
 def test_no_wake_up_is_sent_for_a_held_destination_or_one_that_has_nothing_due(lanes: Lanes) -> None:
     lanes.append(LANE, [change("a")], "1")
 
-    assert lanes.wake(SCHEDULE, ["a"], 10_000) == []
+    assert lanes.wake(SCHEDULE, ["a"], 10_000).claims == []
 
     lanes.append(LANE, [change("b"), change("c")], "2")
     lanes.hold_by_hand(None, "maintenance")
 
-    assert lanes.wake(SCHEDULE, ["a"], 10_000) == []
+    assert lanes.wake(SCHEDULE, ["a"], 10_000).claims == []
+
+
+def test_it_is_told_when_the_age_of_the_next_lane_makes_it_due(lanes: Lanes, clock: Clock) -> None:
+    assert lanes.wake(SCHEDULE, [], 1).next_ms is None
+
+    lanes.append(LANE, [change("a")], "1")
+    clock.advance(seconds=20)
+    lanes.append(OTHER, [change("b")], "2")
+    assert lanes.wake(SCHEDULE, [], 1).next_ms == 40_000
+
+    clock.advance(seconds=40)
+    assert lanes.wake(SCHEDULE, [], 1).next_ms == 20_000
+
+    lanes.hold_by_hand(OTHER, "maintenance")
+    assert lanes.wake(SCHEDULE, [], 1).next_ms is None
 
 
 def test_reading_stops_at_the_size_that_a_request_may_have(lanes: Lanes) -> None:

@@ -79,6 +79,13 @@ class Lease(NamedTuple):
         return self.token[:12]
 
 
+class Woken(NamedTuple):
+    """The claims of the wake-ups to send, and in how many ms the age of another lane makes it due. None: none waits."""
+
+    claims: Sequence[str]
+    next_ms: int | None
+
+
 class Lanes:
     """The lanes of one destination."""
 
@@ -128,9 +135,9 @@ class Lanes:
         """What is raised where there is no room."""
         return StoreFull(f"{self.destination} would hold more than {bounds.max_waiting} changes waiting (max_waiting)")
 
-    def wake(self, schedule: Schedule, claims: Sequence[str], claim_ms: int) -> Sequence[str]:
-        """Claim a wake-up for each due lane that may run now; returns the claims to send."""
-        count = self._run(
+    def wake(self, schedule: Schedule, claims: Sequence[str], claim_ms: int) -> "Woken":
+        """Claim a wake-up for each due lane that may run now."""
+        count, next_ms = self._run(
             "wake",
             claim_ms,
             schedule.settle_ms,
@@ -140,7 +147,7 @@ class Lanes:
             self._now(),
             *claims,
         )
-        return claims[:count]
+        return Woken(claims[:count], None if next_ms < 0 else next_ms)
 
     def begin(self, claim: str, for_ms: int) -> bool:
         """Keep a wake-up's claim while it runs. False: the claim has run out, do nothing."""

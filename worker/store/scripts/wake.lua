@@ -1,7 +1,7 @@
 -- Claim as many wake-ups as lanes are due, within what may run at once. A claim that is not used runs out.
 -- touches  :wakeups  :parked  :since  :depth  :leases  :holds  :audiences  (reads :hold)
 -- ARGV     claim_ms, settle_ms, max_changes, max_age_ms, max_in_flight, now or '', claim id…
--- returns  how many of the given claims to send
+-- returns  how many of the given claims to send, in how many ms the next lane is due (-1: none waits)
 local now = clock(ARGV[6])
 redis.call('ZREMRANGEBYSCORE', WAKEUPS, '-inf', integer(now))
 revive(now, tonumber(ARGV[2]))
@@ -17,4 +17,6 @@ local count = math.max(0, math.min(room, due, #ARGV - 6))
 for i = 7, 6 + count do
   redis.call('ZADD', WAKEUPS, integer(now + tonumber(ARGV[1])), ARGV[i])
 end
-return count
+local age = tonumber(ARGV[4])
+local next_head = redis.call('ZRANGEBYSCORE', SINCE, '(' .. integer(now - age), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+return { count, next_head and math.ceil(next_head + age - now) or -1 }
