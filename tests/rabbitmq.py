@@ -80,7 +80,7 @@ def rabbitmq(folder: Path) -> Iterator[RabbitMQ]:
     command = shutil.which("rabbitmq-server")
     epmd = shutil.which("epmd")
     if command is None or epmd is None:
-        pytest.skip("rabbitmq-server is not installed")
+        pytest.skip("rabbitmq-server and Erlang's epmd are not on the PATH")
     port, names_port = free_port(), free_port()
     environment = _environment(folder, port, names_port)
     with running(epmd, "-port", str(names_port), "-address", "127.0.0.1", folder=folder):
