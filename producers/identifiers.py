@@ -28,6 +28,7 @@ from worker.contract import SEVERAL_OF_A_PERSON, Identifier, IdentifierType
 
 Form = Callable[[str], str | None]
 OnLost = Callable[[IdentifierType], None]
+Read = Callable[[Iterable[object], OnLost], tuple[Identifier, ...]]
 
 MAX_LENGTH: Final = 1024
 """Of an identifier whose own rules set no lower limit, in characters."""
@@ -41,22 +42,15 @@ _NUMERALS: Final[frozenset[IdentifierType]] = frozenset({"phone", "user_id"})
 _INTEGERS: Final = range(-(2**63), 2**64)
 
 
-def read_identifiers(
-    type_: IdentifierType,
-    values: Iterable[object],
-    *,
-    region: str | None = None,
-    lost: OnLost | None = None,
-) -> tuple[Identifier, ...]:
-    """The identifiers of one type among the values at the places where they may stand: of most types one at most.
+def reader(type_: IdentifierType, *, region: str | None = None) -> Read:
+    """Reads the identifiers of one type among the values at the places where they may stand: of most types one at most.
 
     The first text decides, also when it is no identifier: to take a later one would be guessing. Null and blank text
     count as absent, and a value of another kind (an object, say) decides nothing. Of devices all distinct ones count.
-    `lost` is called once when something was there and was no identifier. `region` as in `normalise`.
+    Whoever reads is told once when something was there and was no identifier. `region` as in `normalise`.
     """
     form_of = _FORMS.get(type_) or partial(_phone, region=region)
-    read = _all if type_ in SEVERAL_OF_A_PERSON else _first
-    return read(type_, values, form_of, lost or _ignore)
+    return partial(_all if type_ in SEVERAL_OF_A_PERSON else _first, type_, form_of)
 
 
 def normalise(type_: IdentifierType, text: str, *, region: str | None = None) -> str | None:
@@ -72,7 +66,7 @@ def normalise(type_: IdentifierType, text: str, *, region: str | None = None) ->
     return _phone(text, region) if type_ == "phone" else _FORMS[type_](text)
 
 
-def _first(type_: IdentifierType, values: Iterable[object], form_of: Form, lost: OnLost) -> tuple[Identifier, ...]:
+def _first(type_: IdentifierType, form_of: Form, values: Iterable[object], lost: OnLost) -> tuple[Identifier, ...]:
     invalid = False
     for value in values:
         if value is None:
@@ -90,7 +84,7 @@ def _first(type_: IdentifierType, values: Iterable[object], form_of: Form, lost:
     return ()
 
 
-def _all(type_: IdentifierType, values: Iterable[object], form_of: Form, lost: OnLost) -> tuple[Identifier, ...]:
+def _all(type_: IdentifierType, form_of: Form, values: Iterable[object], lost: OnLost) -> tuple[Identifier, ...]:
     found: list[Identifier] = []
     invalid = False
     for value in values:
@@ -110,10 +104,6 @@ def _all(type_: IdentifierType, values: Iterable[object], form_of: Form, lost: O
 def _numeral(type_: IdentifierType, value: object) -> str | None:
     integer = isinstance(value, int) and not isinstance(value, bool) and value in _INTEGERS
     return str(value) if integer and type_ in _NUMERALS else None
-
-
-def _ignore(_type: IdentifierType) -> None:
-    """Nobody asked what was lost."""
 
 
 # ── What several types share ─────────────────────────────────────────────────────────────────────

@@ -136,14 +136,14 @@ class Intake:
 
     def gather(self, lines: Iterable[Line], on_refused: OnRefused | None = None, *, for_ms: float = inf) -> "Chunk":
         """Decode and route source events into one chunk: all of them, or those that come within a time."""
-        chunk, ends = Chunk(), inf
+        chunk, ends = Chunk(), None
         for number, event in lines:
             now = self._now_ms()
             outcome = self.read(event, now, chunk.left_out)
             chunk.take(outcome)
             if on_refused is not None and isinstance(outcome, Refusal):
                 on_refused(number, outcome.reason)
-            ends = min(ends, now + for_ms)
+            ends = now + for_ms if ends is None else ends
             if now >= ends:
                 break
         return chunk

@@ -4,11 +4,15 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from msgspec import ValidationError, convert
+
 _ZONE: Final = r"(?:[Zz]|[+-]\d\d(?::?\d\d)?)?"
 _EXTENDED: Final = rf"\d{{4}}-\d\d-\d\d(?:[Tt ]\d\d(?::\d\d(?::\d\d(?:[.,]\d+)?)?)?{_ZONE})?"
 _BASIC: Final = rf"\d{{8}}[Tt]\d{{4}}(?:\d\d(?:[.,]\d+)?)?{_ZONE}"
 _FORMS: Final = re.compile(rf"{_EXTENDED}|{_BASIC}", re.ASCII)
 
+_LONGEST_EXACT: Final = 26
+"""Of longer texts msgspec may round the seventh digit of a second and those behind it."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -32,9 +36,17 @@ def calendar_date(text: str) -> str | None:
 
 
 def _read(text: str) -> datetime | None:
+    """Nearly all are RFC 3339, which msgspec reads three times as fast."""
+    try:
+        return convert(text, datetime) if len(text) <= _LONGEST_EXACT else _read_any(text)
+    except ValidationError:
+        return _read_any(text)
+
+
+def _read_any(text: str) -> datetime | None:
     if not _FORMS.fullmatch(text):
         return None
     try:
-        return datetime.fromisoformat(text if text.isupper() else text.upper())
+        return datetime.fromisoformat(text.upper())
     except ValueError:  # the 30th of February
         return None

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from producers.events import Membership, Reason, SourceEvent, Tree, Unread
-from producers.identifiers import read_identifiers
+from producers.identifiers import reader
 from producers.paths import Parents, Place, Places
 from worker.contract import Identifier, IdentifierType
 from worker.destinations.mapping import AudienceConstant, EnteredConstant, MappingSettings, When, text_of
@@ -33,7 +33,7 @@ class Reader:
         self._same_direction = next((each.value for each in mapping.entered if isinstance(each, EnteredConstant)), None)
         self._directions = {name: direction == "enter" for name, direction in mapping.events.items()}
         self._timestamp = self._each(mapping.timestamp)
-        self._identifiers = [(type_, self._each(mapping.identifier_paths(type_))) for type_ in BROUGHT_ALONG]
+        self._identifiers = [(reader(type_), self._each(mapping.identifier_paths(type_))) for type_ in BROUGHT_ALONG]
 
     def read(self, event: SourceEvent) -> Membership | Unread:
         """What a `track` or `identify` call tells. Never raises."""
@@ -98,10 +98,10 @@ class Reader:
 
     def _identifiers_in(self, parents: Parents, lost: list[IdentifierType]) -> tuple[Identifier, ...]:
         found: tuple[Identifier, ...] = ()
-        for type_, places in self._identifiers:
+        for read, places in self._identifiers:
             values = [each for at, name in places if (own := parents[at]) and (each := own.get(name)) is not None]
             if values:
-                found += read_identifiers(type_, values, lost=lost.append)
+                found += read(values, lost.append)
         return found
 
 

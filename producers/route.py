@@ -1,14 +1,14 @@
 """The way of a membership to one destination: what its `Reading` wants of an event, ready for use."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Final
 from urllib.parse import quote
 
 from producers.events import Erasure, Membership, Reason, Tree, Unread
-from producers.identifiers import read_identifiers
+from producers.identifiers import Read, reader
 from producers.mapping import BROUGHT_ALONG
 from producers.paths import at
 from producers.properties import PropertyReader
@@ -30,8 +30,8 @@ Readings = Sequence[Membership | Unread]
 """What an event says by each mapping."""
 Lost = list[tuple[str, str]]
 """Destinations, each with something that it does not get."""
-Handles = tuple[tuple[IdentifierType, tuple[Steps, ...]], ...]
-"""Types of identifiers, and where each of them stands."""
+Handles = tuple[tuple[Read, tuple[Steps, ...]], ...]
+"""Types of identifiers, each by how it is read, and where it stands."""
 
 LaneOf = Callable[[str, str | None], LaneKey | None]
 """From the name that an event has for its audience, and the account that it names, to the lane; None: there is none."""
@@ -73,9 +73,10 @@ class Route:
     def of(cls, settings: DestinationSettings, mapping: int = 0) -> "Route":
         """`mapping`: the number of its mapping among those of all destinations."""
         reading, places = settings.reading(), settings.mapping
-        identifiers: Handles = tuple((each, _all_steps(places.identifier_paths(each))) for each in reading.identifiers)
-        user_id: Handles = (("user_id", _all_steps(places.user_id)),)
+        identifiers = {each: _all_steps(places.identifier_paths(each)) for each in reading.identifiers}
+        elsewhere = {each: at for each, at in identifiers.items() if each not in BROUGHT_ALONG}
         knows_usual_ids = places.user_id == USUAL_USER_ID
+        forgotten_by = identifiers if knows_usual_ids else {**identifiers, "user_id": _all_steps(places.user_id)}
         return cls(
             destination=settings.name,
             mapping=mapping,
@@ -84,8 +85,8 @@ class Route:
             audience_at=_all_steps(_audience_paths(reading, places)),
             account=None if reading.account is None else steps(reading.account.path),
             consent=_all_steps(reading.consent.paths) if reading.consent else (),
-            read_here=tuple(each for each in identifiers if each[0] not in BROUGHT_ALONG),
-            forgotten_by=identifiers if knows_usual_ids else identifiers + user_id,
+            read_here=_handles(elsewhere, reading.phone_region),
+            forgotten_by=_handles(forgotten_by, reading.phone_region),
             knows_usual_ids=knows_usual_ids,
             lane_named=lru_cache(REMEMBERED_AUDIENCES)(partial(_lane_named, settings.name, reading)),
             useless_hashes=_useless_hashes(reading),
@@ -173,9 +174,8 @@ class Route:
         return tuple(found)
 
     def _read(self, handles: Handles, tree: Tree, lacking: list[str]) -> Iterator[Identifier]:
-        for type_, places in handles:
-            values = [at(tree, place) for place in places]
-            yield from read_identifiers(type_, values, region=self.reading.phone_region, lost=lacking.append)
+        for read, places in handles:
+            yield from read([at(tree, place) for place in places], lacking.append)
 
     def _knows_usual(self, type_: IdentifierType) -> bool:
         """A user id at another place may be another kind of id: then the same at the usual place is somebody else."""
@@ -240,6 +240,10 @@ def _within_account(audience: str, account: str | None, own: AccountReading | No
     if own is None or (account in {None, own.configured} and not audience.startswith(_MARK)):
         return audience
     return f"{_MARK}{quote(account or own.configured, safe='')}/{audience}"
+
+
+def _handles(places: Mapping[IdentifierType, tuple[Steps, ...]], region: str | None) -> Handles:
+    return tuple((reader(type_, region=region), at) for type_, at in places.items())
 
 
 def _all_steps(paths: Iterable[str]) -> tuple[Steps, ...]:

@@ -16,7 +16,7 @@ from producers.events import (
     Tree,
     Unread,
 )
-from producers.identifiers import read_identifiers
+from producers.identifiers import reader
 from producers.mapping import Reader
 from producers.paths import at
 from worker.contract import IdentifierType
@@ -43,7 +43,7 @@ MAX_EVENT_BYTES: Final = 32 * 1024
 _USUAL: Final = MappingSettings()
 _READER: Final = Reader(_USUAL)
 _HANDLES: Final[tuple[IdentifierType, ...]] = ("email", "device", "user_id")
-_PLACES: Final = {type_: tuple(map(steps, _USUAL.identifier_paths(type_))) for type_ in _HANDLES}
+_PLACES: Final = tuple((reader(type_), tuple(map(steps, _USUAL.identifier_paths(type_)))) for type_ in _HANDLES)
 _OBJECT: Final = frozenset({dict, type(None)})
 """What is an object of JSON, or none."""
 _decode_json: Final = msgspec.json.Decoder().decode
@@ -84,9 +84,7 @@ def read_erasure(event: SourceEvent) -> Erasure | Refusal:
         return Refusal("timestamp")
     lost: list[IdentifierType] = []
     found = [
-        each
-        for type_, places in _PLACES.items()
-        for each in read_identifiers(type_, [at(event.tree, place) for place in places], lost=lost.append)
+        each for read, places in _PLACES for each in read([at(event.tree, place) for place in places], lost.append)
     ]
     return Erasure(tuple(found), occurred_at, event.message_id, event.tree, tuple(lost))
 

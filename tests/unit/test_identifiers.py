@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from producers.identifiers import MAX_EMAIL, MAX_LENGTH, PLAIN, normalise, read_identifiers
+from producers.identifiers import MAX_EMAIL, MAX_LENGTH, PLAIN, normalise, reader
 from sandbox.crowd_people import Dice, make_person
-from worker.contract import Identifier, IdentifierType
+from worker.contract import IdentifierType
 
 TYPES: tuple[IdentifierType, ...] = get_args(IdentifierType)
 SHA256 = "973dfe463ec85785f5f95af5ba3906eedb2d931c24e69824a89ea65dba4e813b"
@@ -381,7 +381,7 @@ def test_a_long_text_is_refused_at_once(type_: IdentifierType, text: str) -> Non
 def read(type_: IdentifierType, *values: object, region: str | None = None) -> tuple[list[str], list[str]]:
     """The identifiers and what was called lost."""
     lost: list[str] = []
-    found = read_identifiers(type_, iter(values), region=region, lost=lost.append)
+    found = reader(type_, region=region)(iter(values), lost.append)
     assert {identifier.type for identifier in found} <= {type_}
     return [identifier.value for identifier in found], lost
 
@@ -432,8 +432,3 @@ def test_phones_and_user_ids_may_be_integers() -> None:
     assert read("user_id", 0, "u-1") == (["0"], [])
     assert read("email", 5) == ([], ["email"])
     assert read("device", 5) == ([], ["device"])
-
-
-def test_nobody_has_to_ask_what_was_lost() -> None:
-    assert read_identifiers("email", ["nobody"]) == ()
-    assert read_identifiers("email", ["a@x"]) == (Identifier("email", "a@x"),)
