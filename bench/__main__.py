@@ -17,6 +17,7 @@ from bench.figures import Figure, Measurement, NotMeasured, Outcome, Plan, Resul
 from bench.goals import judge
 from bench.report import write
 from bench.rig import ROOT
+from cli import options
 
 MEASUREMENTS: Final[dict[str, Measurement]] = {
     "limits": limits.measure,
@@ -46,7 +47,7 @@ def _chosen(_context: click.Context, _option: click.Parameter, text: str) -> Seq
 @click.option("--peers", type=click.Path(path_type=Path), default=ROOT / ".venv-peers" / "bin" / "python")
 def main(only: Sequence[str], scale: float, out: Path, peers: Path) -> None:
     """Measure the relay, its peers and its limits, all in one run."""
-    console, started = Console(), time.monotonic()
+    console, started = options.console(), time.monotonic()
     found = machine.describe(peers)
     date = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     outcomes: list[Outcome] = []

@@ -63,8 +63,8 @@ def _head(results: Results) -> str:
         f"{escape(machine.get('cores', '?'))} cores, Python {escape(machine.get('Python', ''))}, "
         f"{escape(results.date)}, in {results.seconds / 60:.0f} minutes.{scale}</p>"
         "<p>Everything was measured in one run on this one machine. Producers, Redis, workers, the vendors' stand-in "
-        "and the load generators share its cores: compare figures with each other, not with another machine's. Quoted is "
-        "the median; lines reach from the lowest to the highest sample.</p>"
+        "and the load generators share its cores: compare figures with each other, not with another machine's. "
+        "Quoted is the median; lines reach from the lowest to the highest sample.</p>"
         "<p class='legend'><i class='ours'></i>audience-relay <i class='peer'></i>peers, the same work "
         "<i class='limit'></i>limits: one part of the work, alone</p></header>"
     )
