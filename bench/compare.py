@@ -20,9 +20,9 @@ from bench.rig import KINDS, ROOT, Rig, destination, end, rig, wait_until
 from worker.store.connection import socket_path
 
 Task = Literal["batched", "alone"]
-EVENTS: Final = 15_000
-ALONE_EVENTS: Final = 3_000
-TRIED: Final[dict[Task, int]] = {"batched": 6_000, "alone": 600}
+EVENTS: Final = 8_000
+ALONE_EVENTS: Final = 1_500
+TRIED: Final[dict[Task, int]] = {"batched": 4_000, "alone": 400}
 """How many events each pool is tried with."""
 TIMES: Final = 3
 PATIENCE_SECONDS: Final = 120.0
