@@ -162,8 +162,8 @@ class DestinationSettings(Frozen):
 
     @model_validator(mode="after")
     def _a_person_has_one_shard(self) -> Self:
-        identifiers = self.reading().identifiers
-        if self.shards > 1 and (len(identifiers) > 1 or SEVERAL_OF_A_PERSON & set(identifiers)):
+        identifiers = self.reading().identifiers if self.shards > 1 else ()
+        if len(identifiers) > 1 or SEVERAL_OF_A_PERSON & set(identifiers):
             raise ValueError("shards: a change of this destination may carry several identifiers; only 1 is possible")
         return self
 
