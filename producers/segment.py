@@ -72,7 +72,9 @@ def decode(event: RawEvent, *, received_at: int, max_bytes: int = MAX_EVENT_BYTE
         return tree
     match tree.get("type"):
         case "track" | "identify" | "delete" as type_:
-            return SourceEvent(type_, tree, received_at) if _is_shaped(tree) else Refusal("shape")
+            if not _is_shaped(tree):
+                return Refusal("shape")
+            return SourceEvent(type_, _with_traits(tree) if type_ == "identify" else tree, received_at)
         case _:
             return Refusal("type")
 
@@ -103,6 +105,16 @@ def _tree(event: RawEvent, max_bytes: int) -> Tree | Refusal:
 
 def _encoded(event: str | Mapping[str, Any]) -> bytes:
     return event.encode() if isinstance(event, str) else msgspec.json.encode(event)
+
+
+def _with_traits(tree: Tree) -> Tree:
+    """RudderStack's SDKs send the traits of an `identify` call in its context alone.
+
+    In any other call these are those that the person had before, and tell nothing of what has happened.
+    """
+    context = tree.get("context")
+    traits = context.get("traits") if isinstance(context, dict) and not tree.get("traits") else None
+    return {**tree, "traits": traits} if traits else tree
 
 
 def _is_shaped(tree: Tree) -> bool:

@@ -193,7 +193,21 @@ def test_the_boolean_at_the_key_comes_before_what_a_warehouse_did_with_the_row()
     assert read(track(event="deleted", properties={"audience_key": "vip", "vip": True})).entered
 
 
-def test_traits_of_the_context_tell_no_direction() -> None:
+def test_an_identify_whose_traits_are_in_its_context_alone_is_read_as_if_they_were_its_own() -> None:
+    """So RudderStack's SDKs send it."""
+    context = {"traits": {"vip": False, "email": "user1@example.com", "ios_id": "EA7583CD"}}
+    personas = {"computation_key": "vip", "computation_class": "audience"}
+    event = {"type": "identify", "userId": "u-1", "context": {**context, "personas": personas}}
+
+    without: list[dict[str, Any]] = [{}, {"traits": None}, {"traits": {}}]
+    for traits in without:
+        membership = read(event | traits)
+        assert not membership.entered
+        assert [each.value for each in membership.identifiers] == ["user1@example.com", "EA7583CD"]
+    assert read(event | {"traits": {"vip": True}}).entered
+
+
+def test_traits_in_the_context_of_a_track_call_tell_no_direction() -> None:
     event = track(
         event="Audience Entered",
         properties={"audience_key": "vip"},
