@@ -2,17 +2,18 @@
 
 import asyncio
 from asyncio import StreamReader, StreamWriter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import ClassVar
 
 import pytest
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from producers.gateway.heads import MOST_BYTES, BoundedHeads
+from producers.gateway.heads import MOST_BYTES, MOST_UNREAD, BoundedHeads
 
 Talk = Callable[[StreamReader, StreamWriter], Awaitable[bytes]]
 SOON = 10.0
@@ -29,11 +30,11 @@ async def lengths(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse(f"{len(request.headers.raw)} {len(body)}")(scope, receive, send)
 
 
-def talk(talking: Talk, kind: type[BoundedHeads] = BoundedHeads) -> bytes:
+def talk(talking: Talk, kind: type[BoundedHeads] = BoundedHeads, application: ASGIApp = lengths) -> bytes:
     """What one client gets, who talks like this."""
 
     async def talked() -> bytes:
-        config = uvicorn.Config(lengths, http=kind, ws="none", lifespan="off", log_config=None)
+        config = uvicorn.Config(application, http=kind, ws="none", lifespan="off", log_config=None)
         config.load()
         loop, state = asyncio.get_running_loop(), ServerState()
         server = await loop.create_server(lambda: kind(config=config, server_state=state, app_state={}), "127.0.0.1", 0)
@@ -127,3 +128,110 @@ def test_many_requests_on_one_connection_are_each_counted_alone() -> None:
         return await until_closed(reader)
 
     assert talk(talking).count(b"HTTP/1.1 200") == 21
+
+
+# ── What nobody reads ────────────────────────────────────────────────────────────────────────────
+
+
+async def hasty(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers before the body came."""
+    await PlainTextResponse("answered")(scope, receive, send)
+
+
+@pytest.mark.parametrize("rest", [b"", b"a"], ids=["silent", "slow"])
+def test_who_does_not_end_a_body_that_nobody_reads_is_cut_off(rest: bytes) -> None:
+    async def talking(reader: StreamReader, writer: StreamWriter) -> bytes:
+        writer.write(b"POST / HTTP/1.1\r\ncontent-length: 1000000000\r\n\r\na")
+        answer = asyncio.create_task(until_closed(reader))
+        while not answer.done():
+            writer.write(rest)
+            await asyncio.sleep(0.01)
+        return await answer
+
+    assert talk(talking, Hasty, hasty).endswith(b"answered")
+
+
+def test_a_body_that_nobody_reads_is_cut_off_where_it_is_too_large() -> None:
+    async def talking(reader: StreamReader, writer: StreamWriter) -> bytes:
+        writer.write(b"POST / HTTP/1.1\r\ncontent-length: 1000000000\r\n\r\n")
+        answer = asyncio.create_task(until_closed(reader))
+        sent = 0
+        while not answer.done() and sent < 100 * MOST_UNREAD:
+            writer.write(b"a" * MOST_BYTES)
+            sent += MOST_BYTES
+            with suppress(ConnectionError):
+                await writer.drain()
+            await asyncio.sleep(0)
+        assert sent < 50 * MOST_UNREAD  # what buffers on the way hold
+        return await answer
+
+    assert talk(talking, kind=BoundedHeads, application=hasty)[:12] in {b"HTTP/1.1 200", b""}
+
+
+def test_after_a_body_that_nobody_read_the_next_request_is_answered() -> None:
+    async def talking(reader: StreamReader, writer: StreamWriter) -> bytes:
+        writer.write(request(b"a" * 1_000)[:-500])
+        await reader.readuntil(b"answered")
+        writer.write(b"a" * 500 + request(b"", b"connection: close"))
+        return await until_closed(reader)
+
+    assert talk(talking, BoundedHeads, hasty).count(b"HTTP/1.1 200") == 1
+
+
+def test_line_ends_between_requests_keep_nobody() -> None:
+    async def talking(reader: StreamReader, writer: StreamWriter) -> bytes:
+        writer.write(request(b""))
+        await reader.readuntil(b"1 0")
+        answer = asyncio.create_task(until_closed(reader))
+        while not answer.done():
+            writer.write(b"\r\n")
+            await asyncio.sleep(0.01)
+        return await answer
+
+    assert talk(talking, Hasty) == b""
+
+
+def test_trailers_are_thrown_away() -> None:
+    async def talking(reader: StreamReader, writer: StreamWriter) -> bytes:
+        chunked = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n2\r\nab\r\n0\r\n"
+        writer.write(chunked + b"x-more: and more\r\n" * 1_000 + b"\r\n")
+        return await until_closed(reader)
+
+    assert talk(talking).endswith(b"\r\n\r\n2 2")
+
+
+# ── Other protocols ──────────────────────────────────────────────────────────────────────────────
+
+ASKING = (
+    (b"connection: Upgrade, HTTP2-Settings", b"upgrade: h2c", b"http2-settings: AAMAAABkAAQAoAAAAAIAAAAA"),
+    (b"connection: keep-alive, Upgrade", b"upgrade: websocket", b"sec-websocket-version: 13"),
+    (b"upgrade: h2c", b"connection: upgrade"),
+)
+
+
+@pytest.mark.parametrize("headers", ASKING)
+@pytest.mark.parametrize("piece", [1, 50, 10_000])
+def test_who_asks_for_another_protocol_is_answered_in_this_one(headers: Sequence[bytes], piece: int) -> None:
+    async def talking(reader: StreamReader, writer: StreamWriter) -> bytes:
+        whole = request(b"a" * 100, *headers) * 2 + request(b"", b"connection: close")
+        for start in range(0, len(whole), piece):
+            writer.write(whole[start : start + piece])
+            await writer.drain()
+        return await until_closed(reader)
+
+    answers = talk(talking)
+
+    kept = len([each for each in headers if each.startswith((b"connection", b"sec-"))])
+    assert answers.count(b"\r\n\r\n%d 100" % (kept + 1)) == 2
+    assert answers.endswith(b"\r\n\r\n2 0")
+
+
+@pytest.mark.parametrize(
+    "preface", [b"CONNECT example.com:443 HTTP/1.1\r\nhost: example.com\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+)
+def test_who_speaks_another_protocol_at_once_is_refused(preface: bytes) -> None:
+    async def talking(reader: StreamReader, writer: StreamWriter) -> bytes:
+        writer.write(preface)
+        return await until_closed(reader)
+
+    assert talk(talking).startswith(b"HTTP/1.1 400")
