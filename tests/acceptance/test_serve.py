@@ -198,6 +198,24 @@ def test_rudderstacks_client_delivers_every_event(gateway: Serving, store: Store
     assert store.refused() == {}
 
 
+def test_rudderstacks_client_delivers_identify_calls_too(gateway: Serving, store: Store, redis: Redis) -> None:
+    """It sends their traits in the context alone."""
+    client = RudderStack(KEY, host=gateway.url)
+    personas = {"computation_class": "audience", "computation_key": "vip", "computation_id": "vip"}
+
+    for number in range(100):
+        traits = {"vip": number % 2 == 0, "email": f"user{number}@example.com"}
+        client.identify(f"user-{number}", traits, context={"personas": personas}, message_id=f"m-{number}")
+    client.shutdown()
+
+    assert waiting(store) == dict.fromkeys(DESTINATIONS, 100)
+    values = cast("list[bytes]", redis.lrange("relay:{criteo}:lane:0/vip", 0, -1))
+    assert {each.change.message_id: each.change.entered for each in decode(values)} == {
+        f"m-{number}": number % 2 == 0 for number in range(100)
+    }
+    assert store.refused() == {}
+
+
 @pytest.mark.parametrize("client", [Segment, RudderStack])
 def test_a_client_with_a_wrong_key_gives_up_at_once(gateway: Serving, store: Store, client: Callable[..., Any]) -> None:
     """Both read `code` and `message`; RudderStack's repeats what has none."""
