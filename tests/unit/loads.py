@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import SecretStr
@@ -28,6 +28,7 @@ class Memory(Store, Bookmarks):
         self.lanes: defaultdict[LaneKey, list[Change]] = defaultdict(list)
         self.bookmarks: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
         self.refused: list[Mapping[str, int]] = []
+        self.chunks: list[Sequence[Change]] = []
         self.writes_left: int | None = None
         self._chunks: dict[tuple[str, str], int] = {}
 
@@ -35,6 +36,7 @@ class Memory(Store, Bookmarks):
         self._write()
         if (lane.destination, chunk_id) not in self._chunks:
             self.lanes[lane].extend(changes)
+            self.chunks.append(changes)
             self._chunks[lane.destination, chunk_id] = len(changes)
         return self._chunks[lane.destination, chunk_id]
 
@@ -80,14 +82,18 @@ class Memory(Store, Bookmarks):
             self.writes_left -= 1
 
 
-def intake(store: Store | None = None, destination: CriteoSettings = CRITEO) -> Intake:
-    return Intake(Router([destination]), store or Memory(), lambda: 1_000)
+def intake(
+    store: Store | None = None, destination: CriteoSettings = CRITEO, now_ms: Callable[[], int] = lambda: 1_000
+) -> Intake:
+    return Intake(Router([destination]), store or Memory(), now_ms)
 
 
-def resumed(store: Memory, destination: CriteoSettings = CRITEO, **keys: Any) -> tuple[Intake, Resuming]:
+def resumed(
+    store: Memory, destination: CriteoSettings = CRITEO, now_ms: Callable[[], int] = lambda: 1_000, **keys: Any
+) -> tuple[Intake, Resuming]:
     """An intake, and what it takes to resume its loads; a bookmark after every three source events."""
     chunks = NamedChunks(store)
-    return intake(chunks, destination), Resuming(store, chunks, every=3, **keys)
+    return intake(chunks, destination, now_ms), Resuming(store, chunks, every=3, **keys)
 
 
 def event(message_id: str = "", who: str = "jane", audience: str = "vip") -> bytes:

@@ -157,6 +157,18 @@ def test_a_store_that_is_full_stops_a_load_until_it_is_not(file: Path) -> None:
     assert people(store) == "abcdefghij"
 
 
+def test_a_chunk_of_a_file_is_never_cut_by_the_clock(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes to read and route it: else the next load would cut other chunks, under other names."""
+    monkeypatch.setattr("producers.files.CHUNK_MS", 0)
+    store = Memory()
+    seconds = iter(range(0, 1_000_000, 60_000))
+    slow, resuming = resumed(store, now_ms=lambda: next(seconds))
+
+    load([str(file)], slow, resuming=resuming)
+
+    assert [len(each) for each in store.chunks] == [3, 3, 3, 1]
+
+
 # ── Several files ────────────────────────────────────────────────────────────────────────────────
 
 
