@@ -165,21 +165,18 @@ class Intake:
         """Append the changes of a chunk, and add to the report what was appended.
 
         `on_full` gets each lane whose destination has no room; the others are appended nevertheless. Without it, the
-        first one raises `StoreFull`, as a full Redis does anyhow. Raises `StoreUnavailable` after the last repetition.
+        first one raises `StoreFull` when its round is over, as a full Redis does anyhow. Raises `StoreUnavailable`
+        after the last repetition.
         """
         full: set[LaneKey] = set()
         for pieces in chunk.rounds():
             given = [piece for piece in pieces if piece[0] not in full]
             outcomes = self._persist(partial(self._store.append_each, given))
-            for (lane, changes, _), added in zip(given, outcomes, strict=True):
-                if not isinstance(added, StoreFull):
-                    report.changes[lane.destination] += added
-                    report.duplicates[lane.destination] += len(changes) - added
-                elif on_full is None:
-                    raise added
-                else:
-                    full.add(lane)
-                    on_full(lane, added)
+            for lane, error in _counted(given, outcomes, report):
+                if on_full is None:
+                    raise error
+                full.add(lane)
+                on_full(lane, error)
 
     def count(self, chunk: "Chunk", report: Report) -> None:
         """Count what was refused or left out. Raises as `append` does.
@@ -270,6 +267,20 @@ class Chunk:
                 self.before.append(self.lanes)
                 self.lanes = defaultdict(list)
             self.forgets = lane.is_erasures
+
+
+def _counted(
+    pieces: Sequence[Piece], outcomes: Sequence[int | StoreFull], report: Report
+) -> list[tuple[LaneKey, StoreFull]]:
+    """Add to the report what was appended; returns the lanes that had no room."""
+    full: list[tuple[LaneKey, StoreFull]] = []
+    for (lane, changes, _), added in zip(pieces, outcomes, strict=True):
+        if isinstance(added, StoreFull):
+            full.append((lane, added))
+        else:
+            report.changes[lane.destination] += added
+            report.duplicates[lane.destination] += len(changes) - added
+    return full
 
 
 def _or_full(store: Store, piece: Piece) -> int | StoreFull:

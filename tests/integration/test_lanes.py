@@ -79,7 +79,8 @@ def test_the_memory_of_chunks_ends(lanes: Lanes, redis: Redis) -> None:
 def test_a_destination_takes_no_more_than_max_waiting(lanes: Lanes) -> None:
     lanes.append(LANE, [change("a"), change("b")], "1", Bounds(max_waiting=3))
 
-    with pytest.raises(StoreFull):
+    advice = "shop would hold more than 3 changes waiting; repeat when workers have drained some .*, or raise its max_w"
+    with pytest.raises(StoreFull, match=advice):
         lanes.append(OTHER, [change("c"), change("d")], "2", Bounds(max_waiting=3))
 
     assert counters(lanes) == {"accepted": 2, "waiting": 2}

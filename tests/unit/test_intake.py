@@ -259,6 +259,16 @@ def test_a_full_store_is_not_asked_again() -> None:
     assert len(set(store.attempted)) == len(store.attempted) == 2
 
 
+def test_what_others_got_in_the_round_of_a_full_destination_is_in_the_report() -> None:
+    store, report = Memory(faults=[StoreFull("no room")]), Report()
+
+    with pytest.raises(StoreFull):
+        intake(store).accept_many([event(1), event(2)], report=report)
+
+    assert store.lane("taboola", "vip") == ["m-1", "m-2"]
+    assert report.changes == {"taboola": 2}
+
+
 def test_who_wants_it_is_told_which_lanes_are_full_and_the_others_are_appended() -> None:
     store = Memory(faults=[StoreFull("no room")])
     full: list[LaneKey] = []
@@ -309,7 +319,7 @@ def test_the_report_tells_how_far_things_went() -> None:
         yield event(1)
         yield event(2)
         wait_until(lambda: len(store.appended) == 2)
-        store._faults.append(StoreFull())  # noqa: SLF001 - the store fills up between two chunks
+        store._faults.append(StoreFull())  # noqa: SLF001 - the first destination is full after the first chunk
         yield event(3)
 
     with pytest.raises(StoreFull):
@@ -319,7 +329,7 @@ def test_the_report_tells_how_far_things_went() -> None:
         "read": 2,
         "accepted": 2,
         "refused": {},
-        "changes": {"criteo": 2, "taboola": 2},
+        "changes": {"criteo": 2, "taboola": 3},
     }
 
 

@@ -133,7 +133,10 @@ class Lanes:
 
     def full(self, bounds: Bounds) -> StoreFull:
         """What is raised where there is no room."""
-        return StoreFull(f"{self.destination} would hold more than {bounds.max_waiting} changes waiting (max_waiting)")
+        return StoreFull(
+            f"{self.destination} would hold more than {bounds.max_waiting:,} changes waiting; repeat when workers have "
+            "drained some (`audience-relay status` tells what is held), or raise its max_waiting"
+        )
 
     def wake(self, schedule: Schedule, claims: Sequence[str], claim_ms: int) -> "Woken":
         """Claim a wake-up for each due lane that may run now."""
