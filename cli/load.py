@@ -16,11 +16,10 @@ from cli.form_options import expect_table, form_options
 from cli.progress import Bar
 from cli.refusals import RefusedFile, RefusedLines
 from producers import files
-from producers.bookmark import Bookmark
 from producers.files import RefusedLine
 from producers.form import Form
 from producers.intake import Intake, Report, Store
-from producers.resume import NamedChunks, Resuming
+from producers.resume import NamedChunks, Resumed, Resuming
 from producers.routing import Router
 from worker import settings
 from worker.contract import Change, LaneKey
@@ -108,11 +107,12 @@ class _Loading:
             raise
         self._print()
 
-    def goes_on(self, path: str, bookmark: Bookmark) -> None:
-        after = f"after line {bookmark.line:,}, where a load of it stopped"
-        click.echo(f"{path}: goes on {after}; --restart loads all of it again", err=True)
-        if self._refused_file is not None:
-            self._refused_file.go_on(path, bookmark.line)
+    def begin(self, resumed: Sequence[Resumed]) -> None:
+        for path, line in resumed:
+            after = f"after line {line:,}, where a load of it stopped"
+            click.echo(f"{path}: goes on {after}; --restart loads all of it again", err=True)
+            if self._refused_file is not None:
+                self._refused_file.go_on(path, line)
 
     def _refuse(self, refused: RefusedLine) -> None:
         self._refused.add(refused)
@@ -159,7 +159,7 @@ def _way_in(
         return
     with opened(relay) as store, closing(Bookmarks(connect(redis_url(relay)))) as bookmarks:
         chunks = NamedChunks(store)
-        yield chunks, Resuming(bookmarks, chunks, restart, loading.goes_on)
+        yield chunks, Resuming(bookmarks, chunks, restart, loading.begin)
 
 
 def _refused_file(path: Path | None, paths: Sequence[str], *, with_events: bool) -> RefusedFile | None:

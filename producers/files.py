@@ -4,9 +4,11 @@ Memory grows neither with the file nor with a line that never ends: what is held
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 from producers.behind import Behind
@@ -68,7 +70,7 @@ def load(
     `Intake.store` raises; `report`, when given, then holds what was done until then.
     """
     form = form or Form()
-    markers = [_marker(path, form, resuming) for path in paths]
+    markers = _markers(paths, form, resuming)
     loading = _Loading(intake, form, Report() if report is None else report, progress, on_refused)
     for path, marker in zip(paths, markers, strict=True):
         loading.load(path, marker, stdin)
@@ -77,9 +79,15 @@ def load(
     return loading.report
 
 
-def _marker(path: str, form: Form, resuming: Resuming | None) -> Marker:
-    regular = expect_readable(path, form)
-    return resuming.marker(path, form.digest(path)) if regular and resuming else Marker()
+def _markers(paths: Sequence[str], form: Form, resuming: Resuming | None) -> list[Marker]:
+    markers, turns = list[Marker](), Counter[Path]()
+    for path in paths:
+        regular, whole = expect_readable(path, form), Path(path).resolve()
+        turns[whole] += 1
+        markers.append(resuming.marker(path, form.digest(path), turns[whole]) if regular and resuming else Marker())
+    if resuming is not None:
+        resuming.begin(markers)
+    return markers
 
 
 class _Loading:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from uuid import uuid4
 
 import msgspec
@@ -27,8 +28,13 @@ from producers.source import Source
 from worker.contract import Change, LaneKey
 from worker.errors import StoreError, StoreFull
 
-OnResumed = Callable[[str, Bookmark], None]
-"""Gets a file, and where it goes on."""
+Resumed = tuple[str, int]
+"""A file as it was named, and the line after which it goes on."""
+OnBegin = Callable[[Sequence[Resumed]], None]
+"""Gets the files that go on where a load of them stopped, in their order, before anything is accepted."""
+
+_TURN: Final = "#"
+"""Stands before the number of a turn but the first, in the name of a bookmark."""
 
 
 class NamedChunks(Store):
@@ -89,6 +95,7 @@ class Marker:
     resumes = False
     every = CHUNK_EVENTS
     start = Place()
+    resumed: Resumed | None = None
 
     @property
     def kept_at(self) -> Sequence[tuple[str, str]]:
@@ -120,9 +127,12 @@ class FileMarker(Marker):
 
     resumes = True
 
-    def __init__(self, resuming: "Resuming", path: str, name: str, bookmark: Bookmark) -> None:
+    def __init__(
+        self, resuming: "Resuming", path: str, name: str, bookmark: Bookmark, resumed: Resumed | None = None
+    ) -> None:
         self.every = resuming.every
         self.start = bookmark.place
+        self.resumed = resumed
         self._resuming = resuming
         self._path = path
         self._name = name
@@ -166,19 +176,20 @@ class Resuming:
     bookmarks: Bookmarks
     chunks: NamedChunks
     restart: bool = False
-    on_resumed: OnResumed | None = None
+    on_begin: OnBegin | None = None
     host: str = platform.node()
     every: int = CHUNK_EVENTS
     """After how many source events a bookmark is put, if not before."""
 
-    def marker(self, path: str, form: str) -> FileMarker:
+    def marker(self, path: str, form: str, turn: int = 1) -> FileMarker:
         """The bookmark of a regular file, as it was left or a new one. Raises `ChangedFile`, `OSError` or `StoreError`.
 
         A file of the same path that begins in another way is another one if it is another host's, else it has changed.
+        `turn`: which time the command names it.
         """
         resolved = str(Path(path).resolve())
         with Path(path).open("rb") as file:
-            name, size = beginning(file.fileno()), file.seek(0, 2)
+            name, size = _name(beginning(file.fileno()), turn), file.seek(0, 2)
             left = self._left(resolved, name)
             if name in left:
                 left[name].expect_same(path, file.fileno(), form)
@@ -186,19 +197,33 @@ class Resuming:
             for other in left.values():
                 raise other.changed(path)
             return FileMarker(self, resolved, name, Bookmark(load=uuid4().hex, host=self.host, form=form, size=size))
-        if self.on_resumed is not None:
-            self.on_resumed(path, left[name])
-        return FileMarker(self, resolved, name, left[name])
+        return FileMarker(self, resolved, name, left[name], resumed=(path, left[name].line))
+
+    def begin(self, markers: Iterable[Marker]) -> None:
+        """All files of a command have their markers; nothing was accepted yet."""
+        if self.on_begin is not None:
+            self.on_begin([marker.resumed for marker in markers if marker.resumed is not None])
 
     def end(self, markers: Iterable[Marker]) -> None:
         """All files of a command were loaded. Their bookmarks go at once, else some would be loaded again."""
         self.bookmarks.remove([place for marker in markers for place in marker.kept_at])
 
     def _left(self, path: str, name: str) -> dict[str, Bookmark]:
-        """What earlier loads left of files that could be this one."""
+        """What earlier loads left of files that could be this one, in the same turn."""
         found = {key: msgspec.json.decode(each, type=Bookmark) for key, each in self.bookmarks.of(path).items()}
-        own = {key: each for key, each in found.items() if key == name or each.host == self.host}
+        begins, turn = _parts(name)
+        own = {key: each for key, each in found.items() if _parts(key)[0] == begins or each.host == self.host}
         if not self.restart:
-            return own
-        self.bookmarks.remove([(path, name) for name in own])
+            return {key: each for key, each in own.items() if _parts(key)[1] == turn}
+        self.bookmarks.remove([(path, key) for key in own])
         return {}
+
+
+def _name(begins: str, turn: int) -> str:
+    """Of the bookmark of a file that begins so; a command that names a file twice loads it twice."""
+    return begins if turn == 1 else f"{begins}{_TURN}{turn}"
+
+
+def _parts(name: str) -> tuple[str, str]:
+    begins, _, turn = name.partition(_TURN)
+    return begins, turn

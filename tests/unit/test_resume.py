@@ -14,7 +14,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.bookmark import Bookmark, ChangedFile
+from producers.bookmark import ChangedFile
 from producers.columns import Columns
 from producers.files import RefusedLine, UnreadableFile, load
 from producers.form import Form
@@ -33,7 +33,7 @@ COMPRESS: Final[dict[str, Callable[[bytes], bytes]]] = {
 
 def run(store: Memory, *paths: Path | str, writes: int | None = None, **keys: Any) -> Report:
     """Load files, until so many writes were made."""
-    how = ("restart", "host", "on_resumed", "destination")
+    how = ("restart", "host", "on_begin", "destination")
     intake, resuming = resumed(store, **{key: keys.pop(key) for key in how if key in keys})
     store.writes_left = writes
     try:
@@ -94,7 +94,7 @@ def test_what_was_loaded_is_not_read_again(file: Path) -> None:
     run(
         store,
         file,
-        on_resumed=lambda path, bookmark: told.append((path, bookmark.line)),
+        on_begin=told.extend,
         progress=lambda *so_far: progress.append(so_far),
     )
 
@@ -194,6 +194,33 @@ def test_a_file_that_was_named_twice_is_loaded_twice(file: Path) -> None:
     run(store := Memory(), file, file)
 
     assert people(store) == "abcdefghij" * 2
+
+
+@pytest.mark.parametrize("writes", range(2 * 9 + 1))
+def test_of_a_file_that_was_named_twice_each_turn_goes_on_where_it_stopped(
+    file: Path, tmp_path: Path, writes: int
+) -> None:
+    """Also where its second name is spelled in another way."""
+    store = Memory()
+    twice = (file, f"{tmp_path}/./events.ndjson")
+    with suppress(Killed):
+        run(store, *twice, writes=writes)
+
+    report = run(store, *twice)
+
+    assert people(store) == "abcdefghij" * 2
+    assert report.as_dict() == {"read": 20, "accepted": 20, "refused": {}, "changes": {"criteo": 20}}
+    assert store.kept_bookmarks == 0
+
+
+def test_a_restart_forgets_every_turn(file: Path) -> None:
+    store = Memory()
+    with pytest.raises(Killed):
+        run(store, file, file, writes=9 + 4)
+
+    run(store, file, restart=True)
+
+    assert store.kept_bookmarks == 0
 
 
 def test_files_that_begin_alike_are_different_files(tmp_path: Path) -> None:
@@ -425,7 +452,7 @@ def test_however_often_a_load_is_killed_it_ends_as_one_that_was_not(
     undisturbed = run(whole, path, form=form, on_refused=told.append)
 
     told_then: list[RefusedLine] = []
-    after: list[Bookmark] = []
+    after: list[tuple[str, int]] = []
     report = Report()
     for writes in [*kills, None]:
         told_then.clear()
@@ -437,11 +464,11 @@ def test_however_often_a_load_is_killed_it_ends_as_one_that_was_not(
                 form=form,
                 writes=writes,
                 on_refused=told_then.append,
-                on_resumed=lambda _, bookmark: after.append(bookmark),
+                on_begin=after.extend,
             )
             break
 
     assert store.lanes == whole.lanes
     assert report.as_dict() == undisturbed.as_dict()
     assert report.duplicates == undisturbed.duplicates
-    assert told_then == [each for each in told if not after or each.line > after[0].line]
+    assert told_then == [each for each in told if not after or each.line > after[0][1]]
