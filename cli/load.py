@@ -14,7 +14,9 @@ from cli import options
 from cli.access import opened
 from cli.form_options import expect_table, form_options
 from cli.progress import Bar
-from cli.refusals import RefusedFile, RefusedLines
+from cli.refusals import RefusedLines
+from cli.refused_file import RefusedFile
+from cli.telling import heard, say
 from producers import files
 from producers.files import RefusedLine
 from producers.form import Form
@@ -103,16 +105,17 @@ class _Loading:
         except BaseException:
             self._print(failed=True)
             if resuming is not None and self.report.changes and any(Path(each).is_file() for each in self._paths):
-                click.echo("what was read stays loaded; load the same files again, and it goes on there", err=True)
+                say("what was read stays loaded; load the same files again, and it goes on there")
             raise
         self._print()
 
     def begin(self, resumed: Sequence[Resumed]) -> None:
+        """Nothing was accepted yet."""
         for path, line in resumed:
             after = f"after line {line:,}, where a load of it stopped"
-            click.echo(f"{path}: goes on {after}; --restart loads all of it again", err=True)
-            if self._refused_file is not None:
-                self._refused_file.go_on(path, line)
+            say(f"{path}: goes on {after}; --restart loads all of it again")
+        if self._refused_file is not None:
+            self._refused_file.begin(resumed)
 
     def _refuse(self, refused: RefusedLine) -> None:
         self._refused.add(refused)
@@ -122,11 +125,12 @@ class _Loading:
     def _print(self, *, failed: bool = False) -> None:
         """Of a load that failed, what was done until then."""
         for line in self._refused.describe(self.report):
-            click.echo(line, err=True)
-        if self._as_json:
-            options.print_json(self.report.as_dict())
-        elif self.report.read or not failed:
-            click.echo("\n".join(summary(self.report)))
+            say(line)
+        with heard():
+            if self._as_json:
+                options.print_json(self.report.as_dict())
+            elif self.report.read or not failed:
+                click.echo("\n".join(summary(self.report)))
 
 
 def summary(report: Report) -> list[str]:
@@ -154,7 +158,8 @@ def _way_in(
     relay: Settings, loading: _Loading, *, dry_run: bool, restart: bool
 ) -> Iterator[tuple[Store, Resuming | None]]:
     if dry_run:
-        click.echo("dry run: nothing is appended", err=True)
+        say("dry run: nothing is appended")
+        loading.begin([])
         yield _Nowhere(), None
         return
     with opened(relay) as store, closing(Bookmarks(connect(redis_url(relay)))) as bookmarks:
@@ -167,7 +172,8 @@ def _refused_file(path: Path | None, paths: Sequence[str], *, with_events: bool)
         if with_events:
             raise click.UsageError("--refused-with-events needs --refused PATH")
         return None
-    if any(each != files.STDIN and Path(each).resolve() == path.resolve() for each in paths):
+    loaded = any(each != files.STDIN and Path(each).resolve() == path.resolve() for each in paths)
+    if loaded and (path.is_file() or not path.exists()):  # a terminal may be both
         raise click.UsageError("--refused names a file that is loaded")
     return RefusedFile(path, with_events=with_events)
 
