@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-import click
-
+from cli.telling import say
 from worker.destinations import REGISTRY
 from worker.destinations.base import DestinationSettings
 from worker.errors import ConfigurationError, StoreUnavailable
@@ -24,7 +23,7 @@ def opened(settings: Settings) -> Iterator[Store]:
     """
     with closing(open_store(settings)) as store:
         for warning in verified(settings, store):
-            click.echo(f"warning: {warning}", err=True)
+            say(f"warning: {warning}")
         yield store
 
 

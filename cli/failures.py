@@ -8,6 +8,7 @@ from typing import IO, Any, Final
 import click
 import msgspec
 
+from cli.telling import heard
 from worker.errors import ConfigurationError, RelayError
 
 FAILED: Final = 2
@@ -21,7 +22,8 @@ class Failure(click.ClickException):
     exit_code = FAILED
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(self.message, file=file, err=True)
+        with heard():
+            click.echo(self.message, file=file, err=True)
 
 
 @contextmanager

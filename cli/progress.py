@@ -65,6 +65,8 @@ def total_bytes(paths: Sequence[str]) -> int | None:
 
 
 def _size(path: str) -> int | None:
+    if path == STDIN and sys.stdin is None:
+        return None
     try:
         found = os.fstat(sys.stdin.fileno()) if path == STDIN else os.stat(path)  # noqa: PTH116 - one call for both
     except (OSError, ValueError):

@@ -70,7 +70,7 @@ def load(
     `Intake.store` raises; `report`, when given, then holds what was done until then.
     """
     form = form or Form()
-    markers = _markers(paths, form, resuming)
+    markers = _markers(paths, form, resuming, stdin)
     loading = _Loading(intake, form, Report() if report is None else report, progress, on_refused)
     for path, marker in zip(paths, markers, strict=True):
         loading.load(path, marker, stdin)
@@ -79,10 +79,10 @@ def load(
     return loading.report
 
 
-def _markers(paths: Sequence[str], form: Form, resuming: Resuming | None) -> list[Marker]:
+def _markers(paths: Sequence[str], form: Form, resuming: Resuming | None, stdin: BinaryIO | None) -> list[Marker]:
     markers, turns = list[Marker](), Counter[Path]()
     for path in paths:
-        regular, whole = expect_readable(path, form), Path(path).resolve()
+        regular, whole = expect_readable(path, form, stdin), Path(path).resolve()
         turns[whole] += 1
         markers.append(resuming.marker(path, form.digest(path), turns[whole]) if regular and resuming else Marker())
     if resuming is not None:

@@ -52,12 +52,13 @@ def read_events(
             yield from table.events(read_rows(stream, form.delimiter_of(path), place), max_bytes)
 
 
-def expect_readable(path: str, form: Form) -> bool:
+def expect_readable(path: str, form: Form, stdin: BinaryIO | None = None) -> bool:
     """Whether it is a regular file. Raises `UnreadableFile`, and `ColumnError` for its header.
 
     What is none is not opened: a named pipe can be opened only once.
     """
     if path == STDIN:
+        opened(path, stdin)  # raises where there is none
         return False
     try:
         mode = Path(path).stat().st_mode
@@ -76,11 +77,17 @@ def expect_readable(path: str, form: Form) -> bool:
 def opened(path: str, stdin: BinaryIO | None = None) -> AbstractContextManager[BinaryIO]:
     """The file, or standard input, which stays open."""
     if path == STDIN:
-        return nullcontext(stdin or sys.stdin.buffer)
+        return nullcontext(stdin or _standard_input())
     try:
         return Path(path).open("rb")
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise UnreadableFile("-: standard input is closed; pipe source events into it, or name a file")
+    return sys.stdin.buffer
 
 
 @contextmanager

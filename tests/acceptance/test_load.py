@@ -55,21 +55,29 @@ class Machine:
         path.write_bytes(gzip.compress(content, compresslevel=1) if path.suffix == ".gz" else content)
         return path
 
-    def start(self, *arguments: str | Path) -> "subprocess.Popen[str]":
+    def start(
+        self, *arguments: str | Path, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
+    ) -> "subprocess.Popen[str]":
         environment = os.environ | {"RELAY_CONFIG": str(self.folder / "relay.toml")}
         return subprocess.Popen(
             [COMMAND, "load", *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=stdout,
+            stderr=stderr,
             text=True,
             # Also where the tests run in the background of a shell, which has its children ignore SIGINT.
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - starts no thread
         )
 
-    def load(self, *arguments: str | Path, ends_with: int = 0) -> "subprocess.CompletedProcess[str]":
-        process = self.start(*arguments)
+    def load(
+        self,
+        *arguments: str | Path,
+        ends_with: int = 0,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
+    ) -> "subprocess.CompletedProcess[str]":
+        process = self.start(*arguments, stdout=stdout, stderr=stderr)
         output, errors = process.communicate(timeout=60)
         assert process.returncode == ends_with, errors
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
@@ -164,6 +172,87 @@ def test_an_archive_that_was_cut_off_ends_with_2_and_goes_on_when_it_is_whole(ma
 
     assert result.stdout.splitlines()[0] == "19,980 source events read, 19,980 accepted, 0 refused"
     assert machine.accepted() == 19_980
+
+
+# ── Refused lines ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_load_goes_on_with_its_list_though_the_file_is_named_in_another_way(machine: Machine) -> None:
+    path, refused = machine.write("events.ndjson", map(event, range(40_000))), machine.folder / "refused.ndjson"
+    process = machine.start("--refused", refused, path)
+    wait_until(lambda: machine.accepted() > 20_000)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+    machine.load("--refused", refused, machine.folder / ".." / machine.folder.name / path.name, ends_with=1)
+
+    assert [json.loads(line)["line"] for line in refused.read_text().splitlines()] == list(range(1_000, 40_001, 1_000))
+
+
+def test_refused_lines_may_go_to_standard_output(machine: Machine) -> None:
+    path = machine.write("events.ndjson", [b"{\n", event(1)])
+
+    to_a_pipe = machine.load("--refused", "/dev/stdout", path, ends_with=1)
+    with (machine.folder / "output").open("w") as output:
+        machine.load("--refused", "/dev/stdout", path, ends_with=1, stdout=output.fileno())
+
+    assert to_a_pipe.stdout.splitlines()[:2] == [
+        json.dumps({"file": str(path), "line": 1, "reason": "json"}),
+        "2 source events read, 1 accepted, 1 refused",
+    ]
+    assert (machine.folder / "output").read_text() == to_a_pipe.stdout
+
+
+# ── Streams that nobody reads, or that are closed ────────────────────────────────────────────────
+
+
+@pytest.fixture
+def unread() -> Iterator[int]:
+    """The writing end of a pipe whose reader has gone."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+def test_whoever_reads_the_output_may_go_and_the_outcome_is_told_by_the_exit_code(
+    machine: Machine, unread: int
+) -> None:
+    good, bad = machine.write("good.ndjson", [event(1)]), machine.write("bad.ndjson", [event(2), b"{"])
+
+    result = machine.load(good, stdout=unread)
+    machine.load(good, "--json", stdout=unread, stderr=unread)
+    machine.load(bad, ends_with=1, stdout=unread, stderr=unread)
+    machine.load(bad, "--refused", "/dev/stdout", ends_with=1, stdout=unread)
+    machine.load(bad, machine.folder / "missing", ends_with=2, stdout=unread, stderr=unread)
+
+    assert result.stderr == ""
+    assert machine.accepted() == 4
+
+
+def test_a_load_goes_on_though_nobody_reads_that_it_does(machine: Machine, unread: int) -> None:
+    path = machine.write("events.ndjson.gz", (line for line in map(event, range(20_000)) if b"page" not in line))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1000])
+    machine.load(path, ends_with=2)
+    path.write_bytes(whole)
+
+    machine.load(path, stdout=unread, stderr=unread)
+
+    assert machine.accepted() == 19_980
+
+
+def test_a_closed_standard_input_is_told(machine: Machine) -> None:
+    good = machine.write("good.ndjson", [event(1)])
+    closed = ["bash", "-c", f"exec {COMMAND} load --config {machine.folder}/relay.toml {good} - <&-"]
+
+    result = subprocess.run(closed, capture_output=True, text=True, check=False)
+
+    assert result.returncode == 2
+    assert result.stderr == (
+        "audience-relay: -: standard input is closed; pipe source events into it, or name a file\n"
+    )
+    assert machine.accepted() == 0
 
 
 # ── Memory ───────────────────────────────────────────────────────────────────────────────────────
