@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -16,9 +16,11 @@ import click
 from cli import options
 from cli.access import verified
 from cli.clock import redis_notice, vendor_notice
-from cli.dry_intake import read_lines
+from cli.dry_intake import Line, name_of, read_lines
 from cli.findings import Finding, Findings, show
+from cli.form_options import expect_table, form_options
 from cli.sample import take_sample
+from producers.form import Form
 from worker import settings
 from worker.delivery import open_client
 from worker.destinations.base import DestinationSettings, Request, Response, api_notice
@@ -42,19 +44,21 @@ Clock = Callable[[], float]
 @click.option(
     "--sample",
     metavar="FILE",
-    type=click.File("rb"),
-    help="Source events: tell which would be taken, and what stands at the paths that are read.",
+    type=options.InputFile(),
+    help="Source events, as for `load`: tell which would be taken, and what stands at the paths that are read.",
 )
+@form_options
 @options.config
 @options.as_json
-def check(config: Path, *, offline: bool, sample: BinaryIO | None, as_json: bool) -> None:
+def check(config: Path, form: Form, *, offline: bool, sample: BinaryIO | None, as_json: bool) -> None:
     """Try the configuration, Redis and the credentials.
 
     Finds every mistake in the configuration, looks whether Redis will do, and asks each vendor whether it
     takes the destination's credentials. Warns of a clock that is wrong and of an API version that ends.
     Changes nothing anywhere. Exits with 0 only if all is well, warnings aside, else with 1.
     """
-    findings = look(config, offline=offline, sample=sample)
+    expect_table(form, [name_of(sample)] if sample else [])
+    findings = look(config, offline=offline, sample=read_lines(sample, form) if sample else None)
     if as_json:
         options.print_json(findings.as_json())
     else:
@@ -62,11 +66,13 @@ def check(config: Path, *, offline: bool, sample: BinaryIO | None, as_json: bool
     sys.exit(0 if findings.ok else NOT_WELL)
 
 
-def look(config: Path, *, offline: bool = False, sample: BinaryIO | None = None, now: Clock = time.time) -> Findings:
+def look(
+    config: Path, *, offline: bool = False, sample: Iterable[Line] | None = None, now: Clock = time.time
+) -> Findings:
     """Look at everything that the configuration names. Raises nothing that a person could mend."""
     try:
         relay = settings.load(config)
-        tried = take_sample(read_lines(sample), relay.destinations, round(now() * 1000)) if sample else None
+        tried = take_sample(sample, relay.destinations, round(now() * 1000)) if sample else None
         if offline:
             return Findings(destinations=[_unseen(each) for each in relay.destinations], sample=tried)
         store = open_store(relay)

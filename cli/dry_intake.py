@@ -47,11 +47,15 @@ class Tally:
         return {reason: count for (name, reason), count in self.left_out.items() if name == destination}
 
 
-def read_lines(stream: BinaryIO) -> Iterator[Line]:
-    """The source events of an open file: NDJSON, or CSV by its name; compressed or not."""
-    name = getattr(stream, "name", None)
-    events = read_events(name if isinstance(name, str) else STDIN, Source(stream), Place(), Form())
+def read_lines(stream: BinaryIO, form: Form) -> Iterator[Line]:
+    """The source events of an open file, in whatever form, compressed or not. Raises as `read_events` does."""
+    events = read_events(name_of(stream), Source(stream), Place(), form)
     return ((line, event) for line, event, _ in events)
+
+
+def name_of(stream: BinaryIO) -> str:
+    name = getattr(stream, "name", None)
+    return name if isinstance(name, str) else STDIN
 
 
 def try_out(

@@ -19,7 +19,7 @@ _BARE: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 
 
 @click.command("import-mapping")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=options.InputFile())
 @click.option("--destination", metavar="NAME", help="For this destination of the configuration.")
 @click.option("--kind", type=click.Choice(KINDS), help="For a destination of this kind.")
 @options.config

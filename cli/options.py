@@ -1,6 +1,7 @@
-"""The options that commands share, and the one form of `--json`."""
+"""The arguments and options that commands share, and the one form of `--json`."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,19 @@ from worker.settings import default_path
 
 PIPED_COLUMNS: Final = 200
 """How wide output is that no terminal limits."""
+
+
+class InputFile(click.File):
+    """A file to read bytes from; `-` is standard input."""
+
+    def __init__(self) -> None:
+        super().__init__("rb")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "-" and sys.stdin is None:
+            self.fail("standard input is closed; pipe something into it, or name a file", param, ctx)
+        return super().convert(value, param, ctx)
+
 
 config = click.option(
     "--config",

@@ -12,10 +12,12 @@ from rich.text import Text
 
 from cli import options
 from cli import preview_forms as forms
-from cli.dry_intake import Tally, by_lane, read_lines, try_out
+from cli.dry_intake import Tally, by_lane, name_of, read_lines, try_out
+from cli.form_options import expect_table, form_options
 from cli.masking import hidden_of
 from cli.preview_forms import Look
 from cli.rehearsal import DestinationRehearsed, rehearse
+from producers.form import Form
 from worker import settings
 
 SOME_REFUSED: Final = 1
@@ -25,8 +27,9 @@ MADE_UP: Final = "Nothing was sent. Ids such as 880001 are made up: the vendor g
 
 
 @click.command()
-@click.argument("file", type=click.File("rb"), required=False)
+@click.argument("file", type=options.InputFile(), required=False)
 @click.option("--event", metavar="JSON", help="One source event, in place of a file.")
+@form_options
 @options.destinations
 @click.option("--full", is_flag=True, help="Show every person of every request, and every refused line.")
 @click.option(
@@ -40,14 +43,16 @@ def preview(
     names: Sequence[str],
     limit: int,
     config: Path,
+    form: Form,
     *,
     full: bool,
     as_json: bool,
 ) -> None:
     """Show the requests that source events would lead to.
 
-    FILE holds one JSON object a line; `-` is standard input. All is done but sending: no network, no Redis,
-    no file. The vendors' stand-ins answer, as if there were no audiences yet but those that people leave.
+    FILE holds NDJSON, or CSV with a header, plain or compressed, as for `load`; `-` is standard input. All is done
+    but sending: no network, no Redis, no file. The vendors' stand-ins answer, as if there were no audiences yet but
+    those that people leave.
 
     Secrets are masked. Emails and devices are not: they are what you want to look at.
 
@@ -55,10 +60,12 @@ def preview(
     """
     if (file is None) == (event is None):
         raise click.UsageError("name a FILE (`-` is standard input) or give one --event")
+    expect_table(form, [name_of(file)] if file else [])
     relay = settings.load(config)
     chosen = [relay.destination(name) for name in names] or relay.destinations
     tally, now_ms = Tally(), time.time_ns() // 1_000_000
-    outcomes = try_out(read_lines(file) if file else [(1, event or "")], relay.destinations, now_ms, limit, tally)
+    lines = read_lines(file, form) if file else [(1, event or "")]
+    outcomes = try_out(lines, relay.destinations, now_ms, limit, tally)
     lanes = by_lane(outcomes, relay.destinations, tally)
     hidden = hidden_of(config, relay)
     rehearsed = (rehearse(each, lanes[each.name], now_ms, hidden[each.name]) for each in chosen)

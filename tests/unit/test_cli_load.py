@@ -21,6 +21,7 @@ from cli.progress import Bar, total_bytes
 from cli.refusals import NAMED_LINES, RefusedLines
 from cli.refused_file import FileExists, RefusedFile
 from producers.files import RefusedLine
+from producers.form import Form
 from producers.intake import Report
 from producers.segment import Reason
 from tests.unit.loads import event
@@ -203,7 +204,7 @@ def test_what_only_looks_at_files_reads_the_same_forms(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"email,audience,entered\n\njane@example.com,vip,yes\n"))
 
     with path.open("rb") as stream:
-        ((line, found),) = read_lines(stream)
+        ((line, found),) = read_lines(stream, Form())
 
     assert line == 3
     assert isinstance(found, dict)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -289,6 +290,29 @@ def test_what_is_missing_is_told_and_ends_with_2(desk: Desk) -> None:
     unknown = desk.run("--event", "{}", "--destination", "nobody")
     assert unknown.exit_code == 2
     assert unknown.stderr == 'no destination is named "nobody"; there are: criteo, taboola, stackadapt\n'
+
+
+def test_a_table_is_read_by_the_same_options_as_by_load(desk: Desk) -> None:
+    table = "mail;note\nada@example.com;x\n"
+    form = ("--format", "csv", "--delimiter", ";", "--map", "mail=email", "--map", "note=")
+    constants = ("--set", "audience=vip", "--set", "entered=1")
+
+    result = desk.run("-", "--json", *form, *constants, stdin=table)
+    without = desk.run("-", "--json", *form[:4], *constants, stdin=table)
+    no_table = desk.run(desk.write(event("ada")), "--map", "mail=email")
+
+    assert result.exit_code == 0
+    assert [lane["enters"] for each in json.loads(result.stdout)["destinations"] for lane in each["lanes"]] == [1, 1, 1]
+    assert (without.exit_code, "say where each belongs with --map" in without.stderr) == (2, True)
+    assert (no_table.exit_code, "are for CSV" in no_table.stderr) == (2, True)
+
+
+def test_a_closed_standard_input_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.options.sys", SimpleNamespace(stdin=None))
+
+    result = desk.run("-")
+
+    assert (result.exit_code, "standard input is closed" in result.stderr) == (2, True)
 
 
 def test_a_destination_that_gets_nothing_is_shown_without_requests(desk: Desk) -> None:

@@ -133,6 +133,18 @@ def test_audiences_that_no_event_is_about_are_a_warning(folder: Path) -> None:
     assert found["criteo"]["warnings"] == ["no source event of the sample is about its audiences"]
 
 
+def test_a_table_is_read_by_the_same_options_as_by_load(folder: Path) -> None:
+    path = folder / "people.csv"
+    path.write_text("mail,note\nada@example.com,x\n")
+    form = ("--map", "mail=email", "--map", "note=", "--set", "audience=vip", "--set", "entered=1")
+
+    result = check(folder, "--sample", str(path), "--json", *form)
+
+    assert json.loads(result.stdout)["sample"]["destinations"][0]["taken"] == 1
+    assert check(folder, "--sample", str(path)).exit_code == 2
+    assert "are for CSV" in check(folder, *form).stderr
+
+
 # ── A mapping ────────────────────────────────────────────────────────────────────────────────────
 
 
