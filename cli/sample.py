@@ -1,9 +1,9 @@
 """A configuration tried on source events: which would be taken, and what stands at the paths that it names."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -12,28 +12,16 @@ from rich.text import Text
 
 from cli.dry_intake import Line, Outcome, Tally, try_out
 from cli.preview_forms import Look, tally_as_text
+from cli.sample_places import Among, Place, places
 from producers.events import Refusal, SourceEvent, Unread
-from producers.mapping import Reader
+from producers.mapping import Reader, is_there
 from producers.paths import at
-from worker.destinations.base import AUDIENCE_KEY, USER_ID, DestinationSettings
+from worker.destinations.base import DestinationSettings
 from worker.destinations.mapping import MappingSettings
 from worker.paths import AUDIENCE, steps
 from worker.patterns import matches
 
 MOST_EVENTS: Final = 10_000
-
-Among = Literal["all", "counted", "about"]
-"""The source events in which something should stand at a path: every one, those that the mapping counts, or those
-about the audiences of the destination."""
-
-
-class Place(NamedTuple):
-    """A path of source events, and what is read there. `configured`: the configuration names it."""
-
-    path: str
-    what: str
-    configured: bool
-    among: Among = "about"
 
 
 class DestinationSample:
@@ -41,14 +29,16 @@ class DestinationSample:
 
     def __init__(self, settings: DestinationSettings) -> None:
         self.settings = settings
-        self.places = list(dict.fromkeys(_places(settings)))
+        self.places = list(dict.fromkeys(places(settings)))
         self.counted = 0
         """How many source events its mapping counts."""
         self.about = 0
         """How many of these are about its audiences."""
         self.taken = 0
         self.values: Counter[Place] = Counter()
-        """In how many of them something stands at a place."""
+        """In how many of them something usable stands at a place."""
+        self._useless: defaultdict[Place, set[str]] = defaultdict(set)
+        """The types of what else stands there."""
         self._reader = Reader(settings.mapping)
         self._conditions = _conditions(settings.mapping)
         self._fitting: Counter[str] = Counter()
@@ -89,12 +79,22 @@ class DestinationSample:
         for place in self.places:
             if place.among == among:
                 keys = [audience_key if key == AUDIENCE and audience_key else key for key in steps(place.path)]
-                self.values[place] += at(event.tree, keys) not in (None, "")
+                self._count(place, at(event.tree, keys))
+
+    def _count(self, place: Place, value: object) -> None:
+        if not is_there(value):
+            return
+        if place.usable(value):
+            self.values[place] += 1
+        else:
+            self._useless[place].add(_type_of(value))
 
     def _empty(self, among: Among) -> Iterator[str]:
         for each in self.places:
             if each.among == among and each.configured and not self.values[each]:
-                yield f"no source event of the sample has anything at {each.path} ({each.what})"
+                found = " or ".join(sorted(self._useless[each]))
+                usable, stands = (" usable", f": what stands there is {found}") if found else ("", "")
+                yield f"no source event of the sample has anything{usable} at {each.path} ({each.what}){stands}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,48 +161,18 @@ def _counts(reader: Reader, event: SourceEvent) -> bool:
     return not isinstance(reading, Unread) or reading.reason != "unwanted"
 
 
-def _places(settings: DestinationSettings) -> Iterator[Place]:
-    yield from _mapped(settings)
-    reading = settings.reading()
-    written = set(_texts(settings.model_dump(exclude_unset=True, exclude={"mapping"})))
-    if reading.account:
-        yield Place(reading.account.path, "account", reading.account.path in written)
-    for path in reading.consent.paths if reading.consent else ():
-        yield Place(path, "consent", path in written)
-    for each in reading.properties:
-        if each.name != USER_ID:
-            yield from (Place(path, f"property {each.name}", path in written) for path in each.paths)
-
-
-def _mapped(settings: DestinationSettings) -> Iterator[Place]:
-    """What the mapping says of parts that the destination reads."""
-    mapping, reading = settings.mapping, settings.reading()
-    for each in mapping.when:
-        for path in (*each.equals, *each.exists, *each.missing):
-            yield Place(path, "when", configured=path not in each.missing, among="all")
-    for key in ("audience", "entered", "timestamp"):
-        for path in getattr(mapping, key):
-            if isinstance(path, str):
-                yield Place(path, key, key in mapping.model_fields_set, "counted")
-    if reading.audience != AUDIENCE_KEY:
-        written = mapping.audience_id is not None
-        yield from (Place(path, "audience_id", written) for path in mapping.audience_id or (reading.audience,))
-    for type_ in reading.identifiers:
-        yield from (Place(path, type_, type_ in mapping.model_fields_set) for path in mapping.identifier_paths(type_))
-    if any(each.name == USER_ID for each in reading.properties):
-        yield from (Place(path, "user_id", "user_id" in mapping.model_fields_set) for path in mapping.user_id)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every text of a configuration."""
+def _type_of(value: object) -> str:
     match value:
         case str():
-            yield value
-        case dict():
-            yield from _texts([*value.values()])
-        case list() | tuple():
-            for each in value:
-                yield from _texts(each)
+            return "text"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
 
 
 def _drawn(each: DestinationSample, tally: Tally) -> Iterator[RenderableType]:

@@ -80,11 +80,9 @@ class Reader:
 
     def _direction(self, key: str, tree: Tree, parents: Parents) -> bool | None:
         for at, name in self._entered:
-            flag = parents[at].get(key if name == AUDIENCE else name)
-            if isinstance(flag, bool):
+            told = parents[at].get(key if name == AUDIENCE else name)
+            if told is not None and (flag := direction_in(told, name)) is not None:
                 return flag
-            if isinstance(flag, str) and name != AUDIENCE and (read := _FLAGS.get(flag.strip().lower())) is not None:
-                return read
         if self._same_direction is not None:
             return self._same_direction
         event = tree.get("event")
@@ -103,6 +101,13 @@ class Reader:
             if values:
                 found += read(values, lost.append)
         return found
+
+
+def direction_in(told: object, step: str) -> bool | None:
+    """Whether somebody enters, as it is told at the last step of a path of `entered`; None: that does not say it."""
+    if isinstance(told, bool):
+        return told
+    return _FLAGS.get(told.strip().lower()) if isinstance(told, str) and step != AUDIENCE else None
 
 
 class _Condition:
@@ -130,13 +135,14 @@ class _Condition:
         return (
             self._is_named(tree.get("event"))
             and all(text_of(parents[at].get(name)) in texts for at, name, texts in self._equals)
-            and all(_is_there(parents[at].get(name)) for at, name in self._exists)
-            and not any(_is_there(parents[at].get(name)) for at, name in self._missing)
+            and all(is_there(parents[at].get(name)) for at, name in self._exists)
+            and not any(is_there(parents[at].get(name)) for at, name in self._missing)
         )
 
     def _is_named(self, event: object) -> bool:
         return not self._names or (isinstance(event, str) and matches(event, self._names))
 
 
-def _is_there(value: object) -> bool:
+def is_there(value: object) -> bool:
+    """Null and blank text count as absent."""
     return value is not None and not (isinstance(value, str) and not value.strip())

@@ -70,6 +70,11 @@ class PropertyReader:
         return found
 
 
+def fits(value: object, type_: str) -> bool:
+    """Whether it can be a property of that type."""
+    return _CONVERSIONS[type_](value) is not None
+
+
 def _is_blank(value: object) -> bool:
     """Text without a character in it states nothing."""
     return isinstance(value, str) and not value.strip()

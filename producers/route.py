@@ -108,7 +108,7 @@ class Route:
     ) -> Routed | Reason | None:
         account = None
         if self.account is not None:
-            account = _name(at(membership.tree, self.account))
+            account = name_in(at(membership.tree, self.account))
             if account is not None and not self._is_account(account):
                 return "account"
             if account is not None and not self._has_account(account, readings, asked):
@@ -205,14 +205,14 @@ class Route:
             return membership.audience_key
         audience = self._named_in(membership.tree)
         if audience is not None and self.reading.numeric_audience:
-            return _whole_number(audience)
+            return whole_number(audience)
         if audience is None and self.reading.fallback_to_key:
             return membership.audience_key
         return audience
 
     def _named_in(self, tree: Tree) -> str | None:
         for place in self.audience_at:
-            if (found := _name(at(tree, place))) is not None:
+            if (found := name_in(at(tree, place))) is not None:
                 return found
         return None
 
@@ -264,7 +264,7 @@ def _useless_hashes(reading: Reading) -> frozenset[int]:
     return frozenset(length for name, length in _HASH_LENGTHS.items() if name not in reading.hashed_emails)
 
 
-def _name(value: object) -> str | None:
+def name_in(value: object) -> str | None:
     """A name or an id: a string that is not blank, as given, or a whole number (`49.0` is one), as text."""
     if isinstance(value, str):
         return value if value.strip() else None
@@ -275,7 +275,7 @@ def _name(value: object) -> str | None:
     return None
 
 
-def _whole_number(text: str) -> str | None:
+def whole_number(text: str) -> str | None:
     """In its shortest form, so that one audience has one lane."""
     digits = text.strip()
     if not (digits.isascii() and digits.isdecimal() and len(digits) <= _MAX_DIGITS):

@@ -178,6 +178,62 @@ def test_an_audience_at_a_path_that_leads_nowhere_is_told_though_no_event_is_abo
     ]
 
 
+@pytest.mark.parametrize(
+    ("mapping", "told"),
+    [
+        ('email = "traits"', "at traits (email): what stands there is an object"),
+        ('email = "traits.seats"', "at traits.seats (email): what stands there is a number"),
+        ('email = "traits.name"', "at traits.name (email): what stands there is text"),
+        ('timestamp = "traits.seats"', "at traits.seats (timestamp): what stands there is a number"),
+        ('timestamp = "traits.name"', "at traits.name (timestamp): what stands there is text"),
+        ('audience = ["traits.list", { value = "vip" }]', "at traits.list (audience): what stands there is a list"),
+        ('entered = "traits.email"\nevents.x = "enter"', "at traits.email (entered): what stands there is text"),
+        ('when = { equals = { "traits" = "x" } }', "at traits (when): what stands there is an object"),
+    ],
+)
+def test_a_place_that_only_ever_holds_something_of_no_use_is_a_warning(folder: Path, mapping: str, told: str) -> None:
+    mapped(folder, mapping)
+    person = event("ada", seats=3, name="Ada", list=["vip"])
+
+    assert f"no source event of the sample has anything usable {told}" in warnings(folder, person, event("bob"))
+
+
+def test_a_place_that_holds_something_usable_at_times_is_counted_and_no_warning(folder: Path) -> None:
+    mapped(folder, 'email = "traits.mail"')
+
+    found, _ = sampled(folder, event("ada", mail=7), event("bob", mail="bob@example.com"), event("cleo", mail=None))
+
+    counts = {each["path"]: each["events"] for each in found["criteo"]["paths"] if each["what"] == "email"}
+    assert (counts, found["criteo"]["warnings"]) == ({"traits.mail": 1}, [])
+
+
+def test_what_names_the_account_the_audience_or_a_property_has_to_fit_too(folder: Path) -> None:
+    taboola = (
+        CONFIGURATION
+        + """
+[[destinations]]
+name = "taboola"
+kind = "taboola"
+account_id = "account"
+client_id = "relay"
+client_secret = "secret"
+audience_identifier = "external_audience_id"
+[destinations.mapping]
+audience_id = "traits.list"
+"""
+    )
+    (folder / "relay.toml").write_text(taboola)
+
+    found, _ = sampled(folder, event("ada", plan=["gold"], seat_count="many", list={}))
+
+    useless = "no source event of the sample has anything usable at"
+    assert f"{useless} traits.list (audience_id): what stands there is an object" in found["taboola"]["warnings"]
+    assert found["stackadapt"]["warnings"] == [
+        f"{useless} traits.plan (property plan): what stands there is a list",
+        f"{useless} traits.seat_count (property seats): what stands there is text",
+    ]
+
+
 def test_a_path_of_the_direction_is_looked_up_with_the_audience_of_each_event(folder: Path) -> None:
     mapped(folder, 'entered = ["traits.$audience", "properties.$audience"]')
 
