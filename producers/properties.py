@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from producers.iso8601 import calendar_date
-from producers.paths import Places
+from producers.paths import Parents, Places
 from worker.contract import Property
 from worker.destinations.base import PropertyReading
 from worker.destinations.mapping import text_of
@@ -44,8 +44,8 @@ class PropertyReader:
     A value that does not fit its type counts as absent; then the next path is tried.
     """
 
-    def __init__(self, readings: Iterable[PropertyReading]) -> None:
-        self._places = Places()
+    def __init__(self, readings: Iterable[PropertyReading], places: Places | None = None) -> None:
+        self._places = Places() if places is None else places
         self._readings = [
             (reading.name, _CONVERSIONS[reading.type], [self._places.add(steps(path)) for path in reading.paths])
             for reading in readings
@@ -53,7 +53,10 @@ class PropertyReader:
 
     def read(self, tree: Mapping[str, Any], lost: Lost | None = None) -> dict[str, Property]:
         """The properties that the event has. `lost` is told the name of each that has a value, but none that fits."""
-        parents = self._places.parents(tree)
+        return self.read_in(self._places.parents(tree), lost)
+
+    def read_in(self, parents: Parents, lost: Lost | None = None) -> dict[str, Property]:
+        """The same of the parents of an event's places."""
         found: dict[str, Property] = {}
         unfit: list[tuple[str, object]] = []
         for name, convert, places in self._readings:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from producers.events import Erasure, Membership, Reason, Tree, Unread
 from producers.identifiers import Read, reader
 from producers.mapping import BROUGHT_ALONG
-from producers.paths import at
+from producers.paths import Parents, Place, Places, at
 from producers.properties import PropertyReader
 from worker.contract import Change, Identifier, IdentifierType, LaneKey, Property
 from worker.destinations.base import (
@@ -54,10 +54,12 @@ class Route:
     mapping: int
     audiences: tuple[str, ...]
     reading: Reading
-    audience_at: tuple[Steps, ...]
+    places: Places
+    """Of all that is read of an event but identifiers."""
+    audience_at: tuple[Place, ...]
     """Where the vendor's name for the audience stands; nowhere: the audience key is the name."""
-    account: Steps | None
-    consent: tuple[Steps, ...]
+    account: Place | None
+    consent: tuple[Place, ...]
     read_here: Handles
     """What a membership does not bring along."""
     forgotten_by: Handles
@@ -72,25 +74,27 @@ class Route:
     @classmethod
     def of(cls, settings: DestinationSettings, mapping: int = 0) -> "Route":
         """`mapping`: the number of its mapping among those of all destinations."""
-        reading, places = settings.reading(), settings.mapping
-        identifiers = {each: _all_steps(places.identifier_paths(each)) for each in reading.identifiers}
+        reading, mapped, places = settings.reading(), settings.mapping, Places()
+        identifiers = {each: _all_steps(mapped.identifier_paths(each)) for each in reading.identifiers}
         elsewhere = {each: at for each, at in identifiers.items() if each not in BROUGHT_ALONG}
-        knows_usual_ids = places.user_id == USUAL_USER_ID
-        forgotten_by = identifiers if knows_usual_ids else {**identifiers, "user_id": _all_steps(places.user_id)}
+        knows_usual_ids = mapped.user_id == USUAL_USER_ID
+        forgotten_by = identifiers if knows_usual_ids else {**identifiers, "user_id": _all_steps(mapped.user_id)}
+        properties = [_with_user_id_at(mapped.user_id, each) for each in reading.properties]
         return cls(
             destination=settings.name,
             mapping=mapping,
             audiences=settings.audiences,
             reading=reading,
-            audience_at=_all_steps(_audience_paths(reading, places)),
-            account=None if reading.account is None else steps(reading.account.path),
-            consent=_all_steps(reading.consent.paths) if reading.consent else (),
+            places=places,
+            audience_at=tuple(map(places.add, _all_steps(_audience_paths(reading, mapped)))),
+            account=None if reading.account is None else places.add(steps(reading.account.path)),
+            consent=tuple(map(places.add, _all_steps(reading.consent.paths))) if reading.consent else (),
             read_here=_handles(elsewhere, reading.phone_region),
             forgotten_by=_handles(forgotten_by, reading.phone_region),
             knows_usual_ids=knows_usual_ids,
             lane_named=lru_cache(REMEMBERED_AUDIENCES)(partial(_lane_named, settings.name, reading)),
             useless_hashes=_useless_hashes(reading),
-            properties=PropertyReader(_with_user_id_at(places.user_id, each) for each in reading.properties),
+            properties=PropertyReader(properties, places),
         )
 
     def route(self, readings: Readings, asked: Sequence["Route"], lost: Lost) -> Routed | Reason | None:
@@ -106,23 +110,24 @@ class Route:
     def _routed(
         self, membership: Membership, readings: Readings, asked: Sequence["Route"], lost: Lost
     ) -> Routed | Reason | None:
-        account = None
+        account, parents = None, self.places.parents(membership.tree)
         if self.account is not None:
-            account = name_in(at(membership.tree, self.account))
+            number, key = self.account
+            account = name_in(parents[number].get(key))
             if account is not None and not self._is_account(account):
                 return "account"
             if account is not None and not self._has_account(account, readings, asked):
                 return None
-        if self.consent and self._states_another_consent(membership.tree):
+        if self.consent and self._states_another_consent(parents):
             return "consent"
         lacking: list[str] = []
         identifiers = self._identifiers_of(membership, lacking)
         if not identifiers:
             return "identifier"
-        lane = self._lane_of(membership, account)
+        lane = self._lane_of(membership, parents, account)
         if lane is None:
             return "audience"
-        change = self._change(membership, identifiers, lacking)
+        change = self._change(membership, parents, identifiers, lacking)
         if lacking:
             lost += [(self.destination, each) for each in lacking]
         return lane, change
@@ -153,10 +158,10 @@ class Route:
         owner: AccountReading = next((each for each in rivals if each.configured == account), rivals[0])
         return owner is own
 
-    def _states_another_consent(self, tree: Tree) -> bool:
+    def _states_another_consent(self, parents: Parents) -> bool:
         """The first place that states one decides."""
-        for place in self.consent:
-            stated = at(tree, place)
+        for number, key in self.consent:
+            stated = parents[number].get(key)
             if stated is not None and stated != "":
                 wanted = self.reading.consent
                 return wanted is not None and ConsentReading.folded(stated) not in wanted.spellings
@@ -195,39 +200,41 @@ class Route:
 
     # ── The lane and the change ──────────────────────────────────────────────────────────────────
 
-    def _lane_of(self, membership: Membership, account: str | None) -> LaneKey | None:
+    def _lane_of(self, membership: Membership, parents: Parents, account: str | None) -> LaneKey | None:
         """The lane of the audience as the vendor knows it. None: the vendor has no name for it."""
-        audience = self._audience_of(membership)
+        audience = self._audience_of(membership, parents)
         return None if audience is None else self.lane_named(audience, account)
 
-    def _audience_of(self, membership: Membership) -> str | None:
+    def _audience_of(self, membership: Membership, parents: Parents) -> str | None:
         if not self.audience_at:
             return membership.audience_key
-        audience = self._named_in(membership.tree)
+        audience = self._named_in(parents)
         if audience is not None and self.reading.numeric_audience:
             return whole_number(audience)
         if audience is None and self.reading.fallback_to_key:
             return membership.audience_key
         return audience
 
-    def _named_in(self, tree: Tree) -> str | None:
-        for place in self.audience_at:
-            if (found := name_in(at(tree, place))) is not None:
+    def _named_in(self, parents: Parents) -> str | None:
+        for number, key in self.audience_at:
+            if (found := name_in(parents[number].get(key))) is not None:
                 return found
         return None
 
-    def _change(self, membership: Membership, identifiers: tuple[Identifier, ...], lacking: list[str]) -> Change:
+    def _change(
+        self, membership: Membership, parents: Parents, identifiers: tuple[Identifier, ...], lacking: list[str]
+    ) -> Change:
         return Change(
             membership.entered,
             membership.occurred_at,
             identifiers,
             membership.message_id,
             membership.audience_key if self.reading.labelled else "",
-            self._properties_of(membership.tree, lacking) if self.reading.properties else {},
+            self._properties_in(parents, lacking) if self.reading.properties else {},
         )
 
-    def _properties_of(self, tree: Tree, lacking: list[str]) -> dict[str, Property]:
-        return self.properties.read(tree, lambda name: lacking.append(f"property {name}"))
+    def _properties_in(self, parents: Parents, lacking: list[str]) -> dict[str, Property]:
+        return self.properties.read_in(parents, lambda name: lacking.append(f"property {name}"))
 
 
 def _lane_named(destination: str, reading: Reading, audience: str, account: str | None) -> LaneKey | None:

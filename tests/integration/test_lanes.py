@@ -318,10 +318,22 @@ def test_it_is_told_when_the_age_of_the_next_lane_makes_it_due(lanes: Lanes, clo
     assert lanes.wake(SCHEDULE, [], 1).next_ms == 40_000
 
     clock.advance(seconds=40)
-    assert lanes.wake(SCHEDULE, [], 1).next_ms == 20_000
+    assert lanes.wake(SCHEDULE, ["a"], 10_000) == (["a"], 20_000)
 
     lanes.hold_by_hand(OTHER, "maintenance")
-    assert lanes.wake(SCHEDULE, [], 1).next_ms is None
+    assert lanes.wake(SCHEDULE, ["b"], 10_000) == (["b"], None)
+
+
+def test_what_is_due_and_finds_no_room_is_looked_at_again_soon(lanes: Lanes, clock: Clock) -> None:
+    for lane in (LANE, OTHER, LaneKey("shop", "third")):
+        lanes.append(lane, [change("a")], lane.audience)
+    clock.advance(seconds=60)
+
+    assert lanes.wake(SCHEDULE, ["a", "b"], 10_000) == (["a", "b"], 50)
+    assert lanes.wake(SCHEDULE, ["c", "d"], 10_000) == ([], 50)
+
+    lanes.hold_by_hand(None, "maintenance")
+    assert lanes.wake(SCHEDULE, ["c", "d"], 10_000) == ([], None)
 
 
 def test_reading_stops_at_the_size_that_a_request_may_have(lanes: Lanes) -> None:

@@ -80,7 +80,7 @@ class Lease(NamedTuple):
 
 
 class Woken(NamedTuple):
-    """The claims of the wake-ups to send, and in how many ms the age of another lane makes it due. None: none waits."""
+    """The claims of the wake-ups to send, and in how many ms to look again. None: no lane will be due by its age."""
 
     claims: Sequence[str]
     next_ms: int | None
