@@ -31,6 +31,8 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "memory": memory.measure,
 }
 
+NOISE: Final = 0.05
+
 
 def _chosen(_context: click.Context, _option: click.Parameter, text: str) -> Sequence[str]:
     names = [each.strip() for each in text.split(",") if each.strip()] or list(MEASUREMENTS)
@@ -49,6 +51,7 @@ def main(only: Sequence[str], scale: float, out: Path, peers: Path) -> None:
     """Measure the relay, its peers and its limits, all in one run."""
     console, started = options.console(), time.monotonic()
     found = machine.describe(peers)
+    quiet = machine.Quiet()
     date = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="audience-relay-bench-") as folder:
@@ -57,6 +60,7 @@ def main(only: Sequence[str], scale: float, out: Path, peers: Path) -> None:
             for outcome in _measured(name, plan):
                 outcomes.append(outcome)
                 _tell(console, outcome)
+    found |= _busy(console, quiet)
     results = Results(found, date, scale, time.monotonic() - started, outcomes)
     write(results, out)
     _conclude(console, results)
@@ -80,6 +84,16 @@ def _tell(console: Console, outcome: Outcome) -> None:
             console.print(f"{outcome.title:<52} [bold]{value}[/] [dim]{spread}[/]", highlight=False)
         case Skipped():
             console.print(f"{outcome.name}: {'failed: ' if outcome.failed else ''}{outcome.reason}", style="red")
+
+
+def _busy(console: Console, quiet: machine.Quiet) -> dict[str, str]:
+    others = quiet.others()
+    if others is None:
+        return {}
+    told = f"others took {100 * others:.0f} % of all cores meanwhile"
+    if others > NOISE:
+        console.print(f"{told}: the figures are too low, and the ratios unsure", style="yellow")
+    return {"beside it": told}
 
 
 def _conclude(console: Console, results: Results) -> None:

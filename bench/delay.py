@@ -18,7 +18,7 @@ from bench.rig import Rig, destination, rig, wait_until
 RATE: Final = 1_000
 CHUNK: Final = 20
 AUDIENCES: Final = 10
-SECONDS: Final = 30.0
+SECONDS: Final = 25.0
 LOADED_SECONDS: Final = 10.0
 MAX_AGE_SECONDS: Final = 1.0
 BACKLOG_PER_SECOND: Final = 90_000

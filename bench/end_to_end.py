@@ -12,7 +12,9 @@ from bench.figures import Figure, NotMeasured, Plan
 from bench.membership import expected
 from bench.rig import Rig, destination, rig
 
-EVENTS: Final = 300_000
+EVENTS: Final = 200_000
+COMPARED: Final = 60_000
+"""How many are compared person by person."""
 AUDIENCES: Final = 4
 WORKERS: Final = (1, 2, 4)
 TIMES: Final = 3
@@ -22,12 +24,10 @@ MAX_AGE_SECONDS: Final = 1.0
 def measure(plan: Plan) -> Iterator[Figure]:
     """The first time of each number of workers is recorded, compared and not counted."""
     count = plan.count(EVENTS)
-    file = plan.folder / "events.ndjson"
-    with file.open("wb") as output:
-        output.writelines(b"%b\n" % each for each in events(count, audiences=AUDIENCES))
+    file, fewer = _written(plan, count), _written(plan, plan.count(COMPARED))
     loads: list[float] = []
     for workers in WORKERS:
-        _run(plan, file, count, workers, record=True)
+        _run(plan, fewer, plan.count(COMPARED), workers, record=True)
         runs = [_run(plan, file, count, workers) for _ in range(TIMES)]
         loads += [loaded for loaded, _ in runs]
         yield Figure(
@@ -45,6 +45,13 @@ def measure(plan: Plan) -> Iterator[Figure]:
         samples=tuple(count / seconds for seconds in loads),
         measured_on="the same runs, until `audience-relay load` has ended",
     )
+
+
+def _written(plan: Plan, count: int) -> Path:
+    file = plan.folder / f"events-{count}.ndjson"
+    with file.open("wb") as output:
+        output.writelines(b"%b\n" % each for each in events(count, audiences=AUDIENCES))
+    return file
 
 
 def _run(plan: Plan, file: Path, count: int, workers: int, *, record: bool = False) -> tuple[float, float]:

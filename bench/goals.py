@@ -34,7 +34,7 @@ class Judged(NamedTuple):
 
 
 class Ratio(NamedTuple):
-    """Of two figures; `text` completes "… times …"."""
+    """Of two figures."""
 
     figure: str
     to: str
@@ -51,19 +51,31 @@ def _at_most(text: str, figure: str, wanted: float, *, to: str = "", unit: str =
 GOALS: Final = (
     *(_at_least(f"load for {kind}", f"load.{kind}", 50_000, unit="events/s") for kind in KINDS),
     *(
-        _at_least(f"load for {kind}, to celery-batches' producing", f"load.{kind}", 20, to="peers.batches.produce")
+        _at_least(
+            f"load for {kind}, as a multiple of celery-batches' producing",
+            f"load.{kind}",
+            20,
+            to="peers.batches.produce",
+        )
         for kind in KINDS
     ),
     *(
-        _at_least(f"drain to {kind}, to celery-batches' consuming", f"drain.{kind}", 100, to="peers.batches.consume")
+        _at_least(
+            f"drain to {kind}, as a multiple of celery-batches' consuming",
+            f"drain.{kind}",
+            100,
+            to="peers.batches.consume",
+        )
         for kind in KINDS
     ),
     *(
-        _at_least(f"drain to {kind}, to Segment's onBatch", f"drain.{kind}", 1, to=f"peers.segment.{kind}")
+        _at_least(
+            f"drain to {kind}, as a multiple of Segment's onBatch", f"drain.{kind}", 1, to=f"peers.segment.{kind}"
+        )
         for kind in KINDS
     ),
     _at_least(
-        "end to end with one loader and one worker, to celery-batches",
+        "end to end with one loader and one worker, as a multiple of celery-batches",
         "end_to_end.1",
         25,
         to="peers.batches.end_to_end",
@@ -71,7 +83,9 @@ GOALS: Final = (
     _at_least("gateway, single events of one process", "gateway.single", 3_000, unit="events/s"),
     _at_least("gateway, batches of one process", "gateway.batch", 25_000, unit="events/s"),
     _at_most("a waiting change of one email without properties", "memory.change", 160, unit="bytes"),
-    _at_most("10,000 lanes of 500 changes, to one lane per change, HTTP aside", "lanes.10000", 2, to="lanes.1"),
+    _at_most(
+        "a change in 10,000 lanes of 500, as a multiple of one in one lane, HTTP aside", "lanes.10000", 2, to="lanes.1"
+    ),
     _at_most("an idle worker with 100,000 lanes", "lanes.idle.100000", 1, unit="% of a core"),
     _at_most("delay over the bound, p99", "delay.p99", 300, unit="ms"),
     _at_most("delay over the bound under load, p99", "delay.loaded.p99", 300, unit="ms"),

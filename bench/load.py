@@ -7,7 +7,7 @@ from bench.figures import Figure, NotMeasured, Plan
 from bench.loading import load_beside
 from bench.rig import KINDS, destination, rig
 
-EVENTS: Final = 200_000
+EVENTS: Final = 150_000
 TIMES: Final = 3
 
 
@@ -24,7 +24,7 @@ def _figure(plan: Plan, name: str, title: str, kinds: list[str] | tuple[str, ...
         title=f"Load, {title}",
         unit="events/s",
         samples=tuple(count / _seconds(plan, count, kinds) for _ in range(TIMES)),
-        measured_on=f"{count:,} events of other people, one audience; one process and its Redis",
+        measured_on=f"{count:,} events, each of another person, one audience; one process and its Redis",
     )
 
 

@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,6 @@ def describe(peers_python: Path) -> dict[str, str]:
         "processor": _processor(),
         "cores": str(os.cpu_count()),
         "memory": _memory(),
-        "busy before": f"{os.getloadavg()[0]:.2f} processes on average in the minute before",
         "system": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
         "Redis": _first_line([server_binary().path, "--version"]),
@@ -33,6 +33,35 @@ def describe(peers_python: Path) -> dict[str, str]:
         "redis-benchmark": _first_line(["redis-benchmark", "--version"]),
     }
     return {name: told for name, told in found.items() if told}
+
+
+class Quiet:
+    """How busy others kept the machine meanwhile: what they take is missing from every figure."""
+
+    def __init__(self) -> None:
+        self._busy, self._ours, self._started = _busy_seconds(), _our_seconds(), time.monotonic()
+
+    def others(self) -> float | None:
+        """The share of all cores, from 0 to 1, since this was made. None: this system does not tell."""
+        if self._busy is None or (busy := _busy_seconds()) is None:
+            return None
+        theirs = busy - self._busy - (_our_seconds() - self._ours)
+        return max(0.0, theirs / ((time.monotonic() - self._started) * (os.cpu_count() or 1)))
+
+
+def _busy_seconds() -> float | None:
+    """Of all cores since the start of the system, idle and waiting aside (`man proc_stat`)."""
+    path = Path("/proc/stat")
+    if not path.exists():
+        return None
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, path.read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _our_seconds() -> float:
+    """Of this process and of all that it started, once they have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _processor() -> str:

@@ -14,6 +14,7 @@ from bench.goals import Judged, judge, ratios
 from bench.sections import SECTIONS, Chart, Section
 
 _STYLE: Final = Path(__file__).with_name("report.css")
+MANY_PER_CENT: Final = 0.5
 _SIGNS: Final = {"reached": "✓", "not reached": "✗", "not measured": "–"}
 
 
@@ -56,6 +57,7 @@ def _head(results: Results) -> str:
     judged = [each.verdict for each in judge(results)]
     reached, measured = judged.count("reached"), len(judged) - judged.count("not measured")
     machine = results.machine
+    noise = f" Beside it, {machine['beside it']}." if "beside it" in machine else ""
     scale = "" if results.scale == 1 else f" Work scaled by {results.scale:g}."
     return (
         "<header><h1>audience-relay, measured</h1>"
@@ -64,7 +66,7 @@ def _head(results: Results) -> str:
         f"{escape(results.date)}, in {results.seconds / 60:.0f} minutes.{scale}</p>"
         "<p>Everything was measured in one run on this one machine. Producers, Redis, workers, the vendors' stand-in "
         "and the load generators share its cores: compare figures with each other, not with another machine's. "
-        "Quoted is the median; lines reach from the lowest to the highest sample.</p>"
+        f"Quoted is the median; lines reach from the lowest to the highest sample.{escape(noise)}</p>"
         "<p class='legend'><i class='ours'></i>audience-relay <i class='peer'></i>peers, the same work "
         "<i class='limit'></i>limits: one part of the work, alone</p></header>"
     )
@@ -133,11 +135,15 @@ def _ratios(section: Section, results: Results) -> str:
     if not found:
         return ""
     rows = [
-        f"<tr><td>{escape(results.figures[each.figure].title)}</td><td class='n'>{short(value)}×</td>"
+        f"<tr><td>{escape(results.figures[each.figure].title)}</td><td class='n'>{_times(value)}</td>"
         f"<td>{escape(results.figures[each.to].title)}</td></tr>"
         for each, value in found
     ]
     return _table(("figure", "is", "of"), rows)
+
+
+def _times(ratio: float) -> str:
+    return f"{short(ratio)}×" if ratio >= MANY_PER_CENT else f"{short(ratio * 100)} %"
 
 
 def _figures(figures: Sequence[Figure]) -> str:

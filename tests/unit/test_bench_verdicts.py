@@ -44,9 +44,9 @@ def test_a_ratio_needs_both_figures() -> None:
     slower = verdicts(results(load__criteo=60_000, peers__batches__produce=4_000))
 
     assert one["load for criteo"] == "reached"
-    assert one["load for criteo, to celery-batches' producing"] == "not measured"
-    assert both["load for criteo, to celery-batches' producing"] == "reached"
-    assert slower["load for criteo, to celery-batches' producing"] == "not reached"
+    assert one["load for criteo, as a multiple of celery-batches' producing"] == "not measured"
+    assert both["load for criteo, as a multiple of celery-batches' producing"] == "reached"
+    assert slower["load for criteo, as a multiple of celery-batches' producing"] == "not reached"
     assert [value for _, value in ratios(results(load__criteo=60.0, peers__batches__produce=4.0))] == [15.0]
 
 
