@@ -9,7 +9,7 @@ from rich.table import Table
 
 from cli.overview import Overview
 from sandbox.crowd import Members
-from worker.store.lanes import COUNTERS, Hold
+from worker.store.status import COUNTERS, Hold
 
 
 class Member(NamedTuple):

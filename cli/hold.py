@@ -16,7 +16,8 @@ from worker.contract import LaneKey
 from worker.destinations import REGISTRY
 from worker.outgoing import WORKING_SIZE
 from worker.settings import Settings
-from worker.store.lanes import Hold, Lanes
+from worker.store.lanes import Lanes
+from worker.store.status import Hold
 from worker.store.store import Store
 
 _destination = click.argument("destination")

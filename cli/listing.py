@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cli.json_lines import printable
 from worker.destinations.base import AudienceFacts
-from worker.store.lanes import LaneStatus
+from worker.store.status import LaneStatus
 
 NOT_TOLD: Final = "–"  # noqa: RUF001 - an en dash, as in tables
 DECIMALS: Final = 4

@@ -10,7 +10,7 @@ from cli.durations import utc
 from worker.destinations.base import DeadLetterSettings, DestinationSettings
 from worker.settings import Settings
 from worker.store.deadletters import Stock
-from worker.store.lanes import COUNTERS, DestinationStatus, Hold, LaneStatus
+from worker.store.status import COUNTERS, DestinationStatus, Hold, LaneStatus
 from worker.store.store import Store
 
 MOST_LANES: Final = 100_000

@@ -13,7 +13,7 @@ from cli.durations import write
 from cli.overview import BESIDE, Overview
 from worker.destinations.base import DeadLetterSettings
 from worker.edges import API
-from worker.store.lanes import COUNTERS, Hold, LaneStatus
+from worker.store.status import COUNTERS, Hold, LaneStatus
 
 MOST_ROWS: Final = 20
 """So many lanes of a destination are shown, the held and the oldest first."""

@@ -22,7 +22,7 @@ from tests.conftest import wait_until
 from worker.contract import Change, Identifier, LaneKey
 from worker.settings import Settings, load
 from worker.store.connection import connect, redis_url
-from worker.store.lanes import COUNTERS, DestinationStatus
+from worker.store.status import COUNTERS, DestinationStatus
 from worker.store.store import Store, open_store
 
 CONFIGURATION = """

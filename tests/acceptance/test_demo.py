@@ -21,7 +21,7 @@ from cli.overview import Overview
 from sandbox.crowd import Crowd
 from tests.conftest import wait_until
 from worker.contract import LaneKey
-from worker.store.lanes import COUNTERS, DestinationStatus, Hold, LaneStatus
+from worker.store.status import COUNTERS, DestinationStatus, Hold, LaneStatus
 
 pytestmark = pytest.mark.acceptance
 

@@ -11,7 +11,7 @@ from redis import Redis
 from tests.chaos.lane_model import Lane, Value
 from worker.contract import Change, decode
 from worker.store import keys
-from worker.store.lanes import COUNTERS
+from worker.store.status import COUNTERS
 
 
 @dataclass(frozen=True, slots=True)

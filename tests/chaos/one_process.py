@@ -27,7 +27,7 @@ from worker.destinations.criteo import CriteoSettings
 from worker.edges import Edges, open_edges
 from worker.errors import StoreError
 from worker.flush import flush_next
-from worker.store.lanes import COUNTERS
+from worker.store.status import COUNTERS
 from worker.store.store import Store
 
 Step = Literal["command", "request"]

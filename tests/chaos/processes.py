@@ -26,7 +26,7 @@ from tests.acceptance.conftest import CONFIGURATION
 from worker.errors import StoreError
 from worker.settings import Settings, load
 from worker.store.connection import connect
-from worker.store.lanes import DestinationStatus
+from worker.store.status import DestinationStatus
 from worker.store.store import Store, open_store
 
 SETTLE_SECONDS: Final = 2

@@ -15,7 +15,7 @@ from worker.destinations import REGISTRY
 from worker.destinations.base import DestinationSettings
 from worker.edges import Edges, open_edges
 from worker.flush import Flushed, flush_next
-from worker.store.lanes import COUNTERS, DestinationStatus
+from worker.store.status import COUNTERS, DestinationStatus
 from worker.store.store import Store
 
 HOST = "http://sandbox.test"

@@ -15,7 +15,8 @@ from cli.main import main
 from tests.unit.test_cli_main import logs_as_before  # noqa: F401 - a fixture that restores what the command sets up
 from worker.batching import Burial, Settlement
 from worker.contract import Change, Identifier, LaneKey
-from worker.store.lanes import COUNTERS, Lease, Schedule
+from worker.store.lanes import Lease, Schedule
+from worker.store.status import COUNTERS
 from worker.store.store import Store
 
 SCHEDULE = Schedule(max_changes=100, max_age_ms=0, max_in_flight=2, settle_ms=20_000)

@@ -9,7 +9,8 @@ from worker.batching import Burial, Settlement
 from worker.contract import Change, Identifier, LaneKey, Waiting
 from worker.store import deadletters
 from worker.store.deadletters import DeadLetters, Replayed, Stock
-from worker.store.lanes import COUNTERS, Bounds, Lanes, Lease, Schedule
+from worker.store.lanes import Bounds, Lanes, Lease, Schedule
+from worker.store.status import COUNTERS
 from worker.store.store import Store
 
 LANE = LaneKey("shop", "vip")

@@ -8,7 +8,8 @@ from worker.batching import Burial, Settlement
 from worker.contract import Change, Identifier, LaneKey, Waiting, encode, stamped
 from worker.errors import LeaseLost, StoreFull
 from worker.store.deadletters import DeadLetter
-from worker.store.lanes import COUNTERS, Bounds, Lanes, Lease, Schedule
+from worker.store.lanes import Bounds, Lanes, Lease, Schedule
+from worker.store.status import COUNTERS
 from worker.store.store import Store
 
 LANE = LaneKey("shop", "vip")

@@ -10,7 +10,7 @@ from cli.tables import MOST_ROWS, draw
 from worker.contract import LaneKey
 from worker.destinations.base import DeadLetterSettings
 from worker.store.deadletters import Stock
-from worker.store.lanes import COUNTERS, DestinationStatus, Hold, LaneStatus
+from worker.store.status import COUNTERS, DestinationStatus, Hold, LaneStatus
 
 NOW = 1_795_000_000_000
 LANE_HOLD = Hold("vendor unavailable: HTTP 503", NOW - 65_000, NOW + 30_000, 3)

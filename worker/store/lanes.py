@@ -5,11 +5,9 @@ Times are in milliseconds of the Redis clock. `Lanes` takes `now_ms` only from t
 lease's token is checked.
 """
 
-import json
 import uuid
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import accumulate
 from typing import Any, Final, NamedTuple, cast
@@ -25,11 +23,11 @@ from worker.errors import LeaseLost, StoreFull
 from worker.store import deadletters, keys
 from worker.store.connection import translated
 from worker.store.scripts import in_pipeline, script
+from worker.store.status import DestinationStatus, Hold, lane_hold, status_of
 
 CHUNK_MEMORY_MS: Final = 600_000
 SHARDED: Final = -2
 """What `append` answers where an audience has several lanes yet, and nobody said to whom which change belongs."""
-COUNTERS: Final = ("accepted", "delivered", "folded", "buried", "discarded", "waiting")
 
 
 class Schedule(NamedTuple):
@@ -258,11 +256,11 @@ class Lanes:
         """End a hold. False: there was none. `bury` lets the lane's next attempt bury however many are refused."""
         return bool(self._run("release", lane.member if lane else "", int(bury), self._now()))
 
-    def hold_of(self, lane: LaneKey) -> "Hold | None":
+    def hold_of(self, lane: LaneKey) -> Hold | None:
         """The hold of one lane that lasts now."""
         with translated():
             found = cast("bytes | None", self._client.hget(f"{self._root}:holds", lane.member))
-        return _lane_hold(found or b"", self.status(0).now_ms)
+        return lane_hold(found or b"", self.status(0).now_ms)
 
     def notes(self, names: Iterable[str]) -> dict[str, str]:
         """Those of the destination's notes that exist."""
@@ -279,18 +277,9 @@ class Lanes:
         kept = [part for name, value in changed.items() if value is not None for part in (name, value)]
         self._run("note", len(changed), *changed, *kept)
 
-    def status(self, most_lanes: int) -> "DestinationStatus":
+    def status(self, most_lanes: int) -> DestinationStatus:
         """Counters, holds and lanes, all of one moment."""
-        now, counters, hold, oldest, lanes, notices, left_out = self._run("status", most_lanes, self._now())
-        return DestinationStatus(
-            now_ms=int(now),
-            counters=dict.fromkeys(COUNTERS, 0) | _numbers(counters),
-            hold=_destination_hold(_texts(hold), int(now)),
-            oldest_ms=int(oldest) if oldest else None,
-            lanes=tuple(self._lane_status(row, int(now)) for row in lanes),
-            notices=_texts(notices),
-            left_out=_numbers(left_out),
-        )
+        return status_of(self.destination, self._run("status", most_lanes, self._now()))
 
     def count_left_out(self, reasons: Mapping[str, int]) -> None:
         """Count what the destination does not get of source events that were accepted."""
@@ -319,16 +308,6 @@ class Lanes:
             found = cast("list[bytes | None]", self._client.hmget(key, list(names)))
         return {name: value.decode() for name, value in zip(names, found, strict=True) if value is not None}
 
-    def _lane_status(self, row: Sequence[Any], now: int) -> "LaneStatus":
-        member, waiting, stamp, hold, leased = row
-        return LaneStatus(
-            lane=LaneKey.from_member(self.destination, member.decode()),
-            waiting=waiting,
-            oldest_ms=int(stamp) if stamp else None,
-            hold=_lane_hold(hold, now),
-            leased=bool(leased),
-        )
-
     def _announce(self) -> None:
         """Make the destination known to `status`, once per process."""
         if not self._announced:
@@ -348,47 +327,6 @@ class Lanes:
             return self._scripts[name](keys=keys.declared(self._root), args=args)
 
 
-class Hold(NamedTuple):
-    """Why and until when nothing is flushed. `until_ms` None: until released by hand."""
-
-    reason: str
-    since_ms: int
-    until_ms: int | None
-    attempts: int
-
-
-class LaneStatus(NamedTuple):
-    """One lane that has changes waiting, or is held."""
-
-    lane: LaneKey
-    waiting: int
-    oldest_ms: int | None
-    hold: Hold | None
-    leased: bool
-
-
-@dataclass(frozen=True, slots=True)
-class DestinationStatus:
-    """One destination at one moment."""
-
-    now_ms: int
-    counters: Mapping[str, int]
-    hold: Hold | None
-    oldest_ms: int | None
-    """The stamp of the oldest change that waits in any lane."""
-    lanes: tuple[LaneStatus, ...]
-    notices: Mapping[str, str] = field(default_factory=dict)
-    """What somebody should know though delivery goes on, by subject."""
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    """What it did not get of source events that were accepted, by reason."""
-
-    @property
-    def unaccounted(self) -> int:
-        """Accepted changes of which nobody knows what became; 0, or there is a fault in this software."""
-        gone = sum(self.counters[name] for name in COUNTERS[1:])
-        return self.counters["accepted"] - gone
-
-
 _SCRIPTS: Final = (
     "append", "wake", "begin", "lease", "barrier", "extend", "settle", "hold", "hold_by_hand", "release", "note",
     "status",
@@ -400,30 +338,3 @@ def _digest(repeated_as: bytes) -> bytes:
     if not repeated_as:
         return b""
     return b"%d" % (int.from_bytes(blake2b(repeated_as, digest_size=8).digest()) >> 1)
-
-
-def _texts(flat: Sequence[bytes]) -> dict[str, str]:
-    return {flat[i].decode(): flat[i + 1].decode() for i in range(0, len(flat), 2)}
-
-
-def _numbers(flat: Sequence[bytes]) -> dict[str, int]:
-    return {name: int(value) for name, value in _texts(flat).items()}
-
-
-def _destination_hold(fields: Mapping[str, str], now: int) -> Hold | None:
-    if "until" not in fields:
-        return None
-    ends = int(fields["until"])
-    if ends != -1 and ends <= now:
-        return None
-    return Hold(fields["reason"], int(fields["since"]), None if ends == -1 else ends, int(fields["attempts"]))
-
-
-def _lane_hold(encoded: bytes, now: int) -> Hold | None:
-    if not encoded:
-        return None
-    hold = json.loads(encoded)
-    ends = int(hold["until"])
-    if ends != -1 and ends <= now:
-        return None
-    return Hold(hold["reason"], int(hold["since"]), None if ends == -1 else ends, int(hold["attempts"]))

@@ -9,8 +9,8 @@ from redis import Redis
 from worker.destinations.base import Credential
 from worker.store import keys
 from worker.store.connection import translated
-from worker.store.lanes import Hold
 from worker.store.scripts import credential_script
+from worker.store.status import Hold
 
 REMEMBER_HOLD_MS: Final = 600_000
 """A hold is remembered for so long after its end: another one then counts as one more in a row."""
