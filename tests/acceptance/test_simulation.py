@@ -38,4 +38,5 @@ def test_lanes_are_drained_in_the_time_that_the_simulation_tells(fleet: Fleet) -
     vendor = Vendor(max_changes=1_000, requests=1, request_seconds=REQUEST_SECONDS)
 
     assert requests == LANES
-    assert took == pytest.approx(drain_seconds(load, vendor, COSTS, 2), rel=0.25)
+    told = drain_seconds(load, vendor, COSTS, 2)
+    assert 0.9 * told < took < 2 * told  # other tests may keep the machine busy; nothing makes vendors answer sooner
