@@ -92,7 +92,11 @@ def load(path: Path) -> Settings:
 
     Raises `ConfigurationError` with all mistakes, in the order of their lines.
     """
-    text = _text(path)
+    return read(_text(path), path)
+
+
+def read(text: str, path: Path) -> Settings:
+    """As `load` does, what that file could hold."""
     document = _document(path, text)
     mistakes = Mistakes(path, TomlLines(text), document)
     folder = path.resolve().parent

@@ -35,6 +35,8 @@ class TomlLines:
         self._newlines = [match.start() for match in re.finditer("\n", document)]
         self._lines: dict[Place, int] = {}
         self._lengths: dict[Place, int] = {}
+        self.headers: list[int] = []
+        """The lines of `[table]` and `[[table]]`, in order."""
         self._scan()
 
     def line(self, place: Place) -> int:
@@ -66,6 +68,7 @@ class TomlLines:
         table = self._resolved(keys)
         for end in range(len(table)):
             self._note(table[: end + 1], start)
+        self.headers.append(self._line_at(start))
         self._skip_blank()
         self._at += brackets
         return table
@@ -144,7 +147,10 @@ class TomlLines:
         self._take(_BLANK)
 
     def _note(self, path: Place, at: int) -> None:
-        self._lines.setdefault(path, bisect_left(self._newlines, at) + 1)
+        self._lines.setdefault(path, self._line_at(at))
+
+    def _line_at(self, at: int) -> int:
+        return bisect_left(self._newlines, at) + 1
 
 
 def _plain(key: str) -> str:

@@ -28,6 +28,10 @@ def test_each_table_of_an_array_has_its_own_lines() -> None:
     assert [lines.line(("d", at, "batch", "max")) for at in (0, 1)] == [4, 9]
 
 
+def test_the_lines_of_headers_are_known() -> None:
+    assert TomlLines('a = """\n[b]"""\n[c]\nd = [\n[1]]\n[[e]]\n').headers == [3, 6]
+
+
 def test_an_array_of_tables_within_another_counts_for_itself() -> None:
     lines = TomlLines("[[a]]\n[[a.b]]\nx = 1\n[[a.b]]\nx = 2\n[[a]]\n[[a.b]]\nx = 3\n")
 
