@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from producers.mapping_directives import Inexpressible, paths, places
 from producers.mapping_fql import CLASS
-from worker.destinations.mapping import MappingSettings
+from worker.destinations.mapping import MappingSettings, text_of
 from worker.destinations.stackadapt_mapping import CustomProperty, readings
 
 Tree = Mapping[str, Any]
@@ -50,11 +50,20 @@ def _mapped(key: str, value: Any, _mapping: Tree, found: Imported) -> None:
     found.map(key, paths(value))
 
 
+def _device(value: Any, _mapping: Tree, found: Imported) -> None:
+    where = paths(value)
+    found.map("device", where)
+    if len(where) > 1:
+        found.remark(
+            "device_id", f"Segment takes the first of {', '.join(where)}; here each of them counts that is there"
+        )
+
+
 def _audience(value: Any, _mapping: Tree, found: Imported) -> None:
     where = places(value)
     if any(isinstance(each, dict) and not str(each["value"]).strip() for each in where):
         raise Inexpressible("a blank constant names no audience")
-    found.map("audience", [{"value": str(each["value"])} if isinstance(each, dict) else each for each in where])
+    found.map("audience", [{"value": text_of(each["value"])} if isinstance(each, dict) else each for each in where])
 
 
 def _entered(value: Any, _mapping: Tree, found: Imported) -> None:
@@ -171,7 +180,7 @@ FIELDS: Final[Mapping[str, Mapping[str, Take]]] = {
         "segment_computation_action": _class,
         "traits_or_props": _entered,
         "user_email": partial(_mapped, "email"),
-        "device_id": partial(_mapped, "device"),
+        "device_id": _device,
     },
     "stackadapt": _DELIVERY
     | {

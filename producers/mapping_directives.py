@@ -21,6 +21,9 @@ Constant = str | int | float | bool
 Place = str | dict[str, Constant]
 """A path, or `{"value": …}`."""
 
+_KEY: Final = re.compile(r"[^[.\]]+")
+_QUOTED_KEY: Final = re.compile(r"""\.?\[\s*["'](.*?)["']\s*\]""")
+_PLACE_IN_LIST: Final = re.compile(r"\[\s*\d+\s*\]")
 _PLACEHOLDER: Final = re.compile(r"\{\{\{([^}]+)\}\}\}|\{\{([^}]+)\}\}")
 
 
@@ -59,9 +62,12 @@ def paths(value: Any) -> list[str]:
 
 def _path(path: str) -> str:
     """Segment splits at dots and brackets, and skips what is empty."""
-    keys = tuple(key for key in path.replace("$.", "", 1).strip().split(".") if key)
-    if "[" in path or "]" in path:
+    if _QUOTED_KEY.search(path):
+        plain = _QUOTED_KEY.sub(r".\1", path)
+        raise Inexpressible(f"{path}: Segment finds nothing by quotes in brackets; was {plain} meant?")
+    if _PLACE_IN_LIST.search(path):
         raise Inexpressible(f"{path}: what stands in a list cannot be read")
+    keys = tuple(_KEY.findall(path.replace("$.", "", 1).strip()))
     if not keys or fault(written(keys)):
         raise Inexpressible(f'"{path}" is no path to a value')
     return written(keys)

@@ -70,6 +70,22 @@ def test_criteos_two_actions_are_one_mapping_whose_events_say_the_direction() ->
     )
 
 
+def test_of_devices_each_counts_where_segment_takes_the_first_and_that_is_told() -> None:
+    ios, android = {"@path": "$.properties.ios_id"}, {"@path": "$.properties.android_id"}
+
+    _, mapping, (remark,) = imported("taboola", {"device_id": if_(ios, ios, android)})
+
+    assert mapping == {"device": ["properties.ios_id", "properties.android_id"]}
+    assert remark.startswith(
+        "device_id: Segment takes the first of properties.ios_id, properties.android_id; here each"
+    )
+
+
+@pytest.mark.parametrize(("constant", "text"), [(True, "true"), (5.0, "5"), (4711, "4711"), ("vip", "vip")])
+def test_a_constant_audience_is_the_text_that_json_has_for_it(constant: Any, text: str) -> None:
+    assert imported("criteo", {"audience_key": constant})[1] == {"audience": {"value": text}}
+
+
 def test_the_usual_names_of_events_need_no_words() -> None:
     one = subscription('type = "track" and event = "Audience Entered"', "addUserToAudience", email=EMAIL)
 
@@ -324,6 +340,7 @@ def test_what_is_printed_can_be_put_into_a_configuration(tmp_path: Path) -> None
 
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
+        "# for a destination of the kind taboola: below its own keys, above a table such as [destinations.batch]",
         'audience_identifier = "external_audience_id"',
         "",
         "[destinations.mapping]",
@@ -340,7 +357,7 @@ def test_what_has_no_counterpart_is_a_comment_a_line_on_standard_error_and_exit_
 
     assert result.exit_code == 1
     assert result.stderr == "no counterpart: device_id: a list or an object has no counterpart\n"
-    assert result.stdout.splitlines()[0] == "# no counterpart: device_id: a list or an object has no counterpart"
+    assert result.stdout.splitlines()[1] == "# no counterpart: device_id: a list or an object has no counterpart"
     assert 'email = "traits.email"' in result.stdout
 
 
@@ -348,6 +365,18 @@ def test_a_mapping_like_the_default_needs_nothing(tmp_path: Path) -> None:
     result = run(tmp_path, {"traits_or_props": PARTS}, "--kind", "taboola")
 
     assert (result.exit_code, result.stdout) == (0, "# nothing to write: the default says the same\n")
+
+
+def test_nothing_is_not_called_the_default_where_something_has_no_counterpart(tmp_path: Path) -> None:
+    result = run(tmp_path, {"email": {"@lowercase": EMAIL}}, "--kind", "criteo")
+
+    assert result.stdout == "# no counterpart: email: @lowercase in this form has no counterpart\n"
+
+
+def test_a_byte_order_mark_is_left_out(tmp_path: Path) -> None:
+    result = run(tmp_path, "\ufeff" + json.dumps({"email": EMAIL}), "--kind", "criteo")
+
+    assert (result.exit_code, 'email = "traits.email"' in result.stdout) == (0, True)
 
 
 def test_the_result_may_be_json(tmp_path: Path) -> None:

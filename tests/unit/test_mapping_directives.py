@@ -26,6 +26,7 @@ def if_(condition: Any, then: Any, otherwise: Any = None, word: str = "exists") 
         (EMAIL, ["traits.email"]),
         ({"@path": "traits.email"}, ["traits.email"]),
         ({"@path": "$.traits..work email"}, ["traits.work email"]),
+        ({"@path": "$.traits[email].work"}, ["traits.email.work"]),
         ({"@template": "{{traits.email}}"}, ["traits.email"]),
         ({"@template": " {{{ $.traits.email }}} "}, ["traits.email"]),
         ({"@template": "vip"}, [{"value": "vip"}]),
@@ -69,6 +70,12 @@ def test_a_directive_leads_to_places(directive: Any, found: list[Any]) -> None:
 def test_what_has_no_counterpart_is_refused(directive: Any) -> None:
     with pytest.raises(Inexpressible):
         places(directive)
+
+
+@pytest.mark.parametrize("path", ["$['a']['b c']", '$["a"].["b c"]', "$.a['b c']"])
+def test_quotes_in_brackets_by_which_segment_finds_nothing_are_told_with_what_was_meant(path: str) -> None:
+    with pytest.raises(Inexpressible, match=r"quotes in brackets; was \$\.a\.b c meant\?"):
+        places({"@path": path})
 
 
 def test_where_everybody_differs_a_constant_is_refused() -> None:
