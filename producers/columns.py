@@ -1,4 +1,4 @@
-"""Columns of a table as parts of source events.
+r"""Columns of a table as parts of source events.
 
 | a column named                                                    | goes to                                         |
 |-------------------------------------------------------------------|-------------------------------------------------|
@@ -9,8 +9,9 @@
 | `user_id`, `anonymous_id`, `message_id`                           | `userId`, `anonymousId`, `messageId`            |
 | what is told of a person: `email`, `phone`, `first_name` …        | `traits`, under that name                       |
 
-Well-known names may be written in capitals, and with spaces or hyphens. Everything stays text but `entered`. A blank
-cell is absent. A row is a `track` call unless it says something else.
+Well-known names may be written in capitals, and with spaces or hyphens. In a path, `\.` is a dot within a step, as in a
+relay.toml. Everything stays text but `entered`. A blank cell is absent. A row is a `track` call unless it says
+something else.
 """
 
 import re
@@ -25,8 +26,8 @@ from producers.csv_rows import Row
 from producers.ndjson import Read
 from producers.segment import RawEvent
 from worker.errors import RelayError
+from worker.paths import Steps, steps, written
 
-Steps = tuple[str, ...]
 Cells = Sequence[str]
 
 TOP_LEVEL: Final = frozenset({"type", "event", "userId", "anonymousId", "messageId", "timestamp"})
@@ -89,7 +90,7 @@ class Columns:
             raise ColumnError(_unknown(unknown, names))
         read = [(index, part) for index, part in parts if part is not None]
         constants = [_constant(path, value) for path, value in self.constants.items()]
-        _expect_apart([part.steps for _, part in read] + [steps for steps, _ in constants])
+        _expect_apart([part.steps for _, part in read] + [at for at, _ in constants])
         return RowReader(len(names), read, constants)
 
     def _part_of(self, name: str) -> Part | None:
@@ -124,25 +125,25 @@ class RowReader:
 
     def event(self, cells: Cells) -> dict[str, Any]:
         tree: dict[str, Any] = {"type": "track"}
-        for steps, value in self._constants:
-            _put(tree, steps, value)
-        for index, steps, read in self._parts:
+        for at, value in self._constants:
+            _put(tree, at, value)
+        for index, at, read in self._parts:
             found = read(cells[index])
             if found is not None:
-                _put(tree, steps, found)
+                _put(tree, at, found)
         return tree
 
 
 def named_part(name: str) -> Part | None:
     """The part that a column means by its name alone."""
     if name in TOP_LEVEL or (name.startswith(OBJECTS) and _is_path(name)):
-        return Part(tuple(name.split(".")), _text)
+        return Part(steps(name), _text)
     plain = _SEPARATORS.sub("_", name.strip().lower())
     if plain in ENTERED:
         return Part(("event",), _direction)
     if plain in TOP_LEVEL:
         return Part((plain,), _text)
-    return Part(tuple(WELL_KNOWN[plain].split(".")), _text) if plain in WELL_KNOWN else None
+    return Part(steps(WELL_KNOWN[plain]), _text) if plain in WELL_KNOWN else None
 
 
 def part_at(path: str) -> Part:
@@ -150,12 +151,12 @@ def part_at(path: str) -> Part:
     part = named_part(path)
     if part is None and not _is_path(path):
         raise ColumnError(f'"{path}" is no path; a path is written like properties.plan')
-    return part or Part(tuple(path.split(".")), _text)
+    return part or Part(steps(path), _text)
 
 
 def _is_path(text: str) -> bool:
-    steps = text.split(".")
-    return len(steps) > 1 and all(steps) and text == text.strip()
+    keys = steps(text)
+    return len(keys) > 1 and all(keys) and text == text.strip()
 
 
 def _constant(path: str, value: str) -> tuple[Steps, str]:
@@ -171,7 +172,7 @@ def _expect_apart(every: Sequence[Steps]) -> None:
     for one, other in combinations(sorted(every, key=len), 2):
         if other[: len(one)] == one:
             raise ColumnError(
-                f"more than one column or constant is for {'.'.join(one)}; leave one out with --map COLUMN="
+                f"more than one column or constant is for {written(one)}; leave one out with --map COLUMN="
             )
 
 
@@ -197,8 +198,8 @@ def _direction(cell: str) -> str | None:
     return None if flag is None else _EVENTS[flag]
 
 
-def _put(tree: dict[str, Any], steps: Steps, value: str) -> None:
-    *parents, leaf = steps
+def _put(tree: dict[str, Any], at: Steps, value: str) -> None:
+    *parents, leaf = at
     for step in parents:
         tree = tree.setdefault(step, {})
     tree[leaf] = value

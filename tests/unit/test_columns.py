@@ -119,6 +119,16 @@ def test_a_column_goes_where_it_is_mapped() -> None:
     }
 
 
+def test_a_dot_within_a_step_is_written_as_in_a_relay_toml() -> None:
+    told = event(
+        r"mail,traits.x\.y", "jane@example.com,1", mapped={"mail": r"properties.a\.b"}, constants={r"traits.c\.d": "2"}
+    )
+
+    assert told == {"type": "track", "properties": {"a.b": "jane@example.com"}, "traits": {"x.y": "1", "c.d": "2"}}
+    with pytest.raises(ColumnError, match=r"is for traits\.x\\\.y;"):
+        event(r"mail,traits.x\.y", "1,2", mapped={"mail": r"traits.x\.y"})
+
+
 def test_every_row_has_the_constants() -> None:
     constants = {"audience": "vip", "entered": "yes", "type": "identify", "traits.plan": "pro"}
 
