@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import SecretStr
@@ -20,7 +20,7 @@ from producers.intake import Store as Waiting
 from producers.routing import Router
 from tests.asgi import Client
 from tests.conftest import Clock
-from worker.contract import Change, LaneKey
+from worker.contract import Change, LaneKey, decode
 from worker.destinations.base import DestinationSettings
 from worker.destinations.criteo import CriteoSettings
 from worker.destinations.taboola import TaboolaSettings
@@ -111,6 +111,25 @@ def test_the_address_says_the_type_of_an_event_that_comes_alone(client: Client, 
     assert client.post("/v1/track", json=entered).status_code == 200
     assert client.post("/v1/identify", json=identified).status_code == 200
     assert waiting(store, "criteo") == 2
+
+
+def test_rows_of_a_warehouse_enter_when_they_are_new_or_updated_and_leave_when_they_are_deleted(
+    client: Client, redis: Redis
+) -> None:
+    """As reverse ETL sends them: what was done with the row is the event's name."""
+    rows = [event(number, event=name) for number, name in enumerate(["new", "updated", "deleted"])]
+
+    one = client.post("/v1/track", json=rows[0])
+    others = client.post("/v1/batch", json=batch(*rows[1:]))
+
+    assert [each.json() for each in (one, others)] == [{"success": True}] * 2
+    values = cast("list[bytes]", redis.lrange(f"relay:{{criteo}}:lane:{LaneKey('criteo', 'vip').member}", 0, -1))
+    changes = [each.change for each in decode(values)]
+    assert [(each.entered, each.identifiers[0].value) for each in changes] == [
+        (True, "jane0@example.com"),
+        (True, "jane1@example.com"),
+        (False, "jane2@example.com"),
+    ]
 
 
 @pytest.mark.parametrize("path", ["/v1/batch", "/v1/import"])
