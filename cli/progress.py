@@ -3,7 +3,7 @@
 import os
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -23,11 +23,14 @@ from rich.text import Text
 
 from producers.files import STDIN
 
+Clock = Callable[[], float]
+"""Seconds since any moment."""
+
 
 class Bar:
     """A progress bar, from `with` to its end; `advance` is what `producers.files.load` tells progress to."""
 
-    def __init__(self, paths: Sequence[str], console: Console | None = None) -> None:
+    def __init__(self, paths: Sequence[str], console: Console | None = None, now: Clock | None = None) -> None:
         console = console or Console(stderr=True)
         total = total_bytes(paths)
         rest: list[ProgressColumn] = [TimeElapsedColumn()] if total is None else [TimeRemainingColumn(compact=True)]
@@ -38,6 +41,7 @@ class Bar:
             _EventRate(),
             *rest,
             console=console,
+            get_time=now,
             disable=not console.is_terminal,
             transient=True,
             expand=True,

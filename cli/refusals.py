@@ -4,8 +4,11 @@ from collections import defaultdict
 from typing import Final
 
 from producers.files import RefusedLine
+from producers.foreign import advice_on
 from producers.intake import Report
 
+UNREAD: Final = frozenset({"json", "too_large"})
+"""Why a line is refused that may be none."""
 NAMED_LINES: Final = 5
 """How many refused lines are named for each reason."""
 
@@ -15,17 +18,23 @@ class RefusedLines:
 
     def __init__(self) -> None:
         self._places: defaultdict[str, list[str]] = defaultdict(list)
+        self._advice: dict[str, str] = {}
 
     def add(self, refused: RefusedLine) -> None:
         places = self._places[refused.reason]
         if len(places) < NAMED_LINES:
             places.append(f"{refused.file}:{refused.line}")
+            if refused.reason in UNREAD and (advice := advice_on(refused.content)) is not None:
+                self._advice.setdefault(advice, places[-1])
 
     def describe(self, report: Report) -> list[str]:
-        """One line for each reason: how many, and where the first ones of this go stand."""
+        """One line for each reason: how many, and where the first ones of this go stand; then what is to be done."""
         return [
-            f"refused: {reason}: {count:,} source event{'s' * (count != 1)}: {self._named(reason, count)}"
-            for reason, count in report.refused.most_common()
+            *(
+                f"refused: {reason}: {count:,} source event{'s' * (count != 1)}: {self._named(reason, count)}"
+                for reason, count in report.refused.most_common()
+            ),
+            *(f"{place}: {advice}" for advice, place in self._advice.items()),
         ]
 
     def _named(self, reason: str, count: int) -> str:

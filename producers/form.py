@@ -8,6 +8,7 @@ from typing import BinaryIO, Final, Literal
 from producers.bookmark import digest
 from producers.columns import ColumnError, Columns, RowReader
 from producers.csv_rows import Row, read_rows
+from producers.foreign import advice_on
 from producers.ndjson import Place
 
 COMPRESSIONS: Final = frozenset({".gz", ".gzip", ".zst", ".zstd"})
@@ -44,7 +45,9 @@ class Form:
         if header is None:
             return None
         if header.cells is None:
-            raise ColumnError(f"{path}: line {header.line}, the header, is no row of a table in UTF-8")
+            advice = advice_on(header.content)
+            reason = f"; {advice}" if advice else ""
+            raise ColumnError(f"{path}: line {header.line}, the header, is no row of a table in UTF-8{reason}")
         try:
             return self.columns.under(header.cells)
         except ColumnError as error:

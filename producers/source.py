@@ -15,6 +15,8 @@ from worker.errors import RelayError
 BUFFER_BYTES: Final = 256 * 1024
 SLICE_BYTES: Final = 512
 """How much zstd is given at once: it answers with all that comes of it."""
+_TOO_LONG: Final = "requires too much memory"
+"""What zstd says of a longer window than it takes unasked."""
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = (b"\x28\xb5\x2f\xfd", *(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60)))
 """A frame, or one to be skipped (RFC 8878, 3.1.2)."""
@@ -122,6 +124,11 @@ class _Decompressed(io.RawIOBase):
         except EOFError as error:
             raise CutOffData("its compressed data ends in the middle") from error
         except (gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
+            if _TOO_LONG in str(error):
+                raise DamagedData(
+                    "its compression reaches back further than 128 MB; decompress it with "
+                    "`zstd -dc --long=31 FILE | audience-relay load -`"
+                ) from error
             raise DamagedData(f"its compressed data is damaged ({error})") from error
         buffer[: len(piece)] = piece
         return len(piece)

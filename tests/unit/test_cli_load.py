@@ -86,6 +86,29 @@ def test_of_what_was_refused_before_it_went_on_the_lines_are_not_known() -> None
     assert RefusedLines().describe(report) == ["refused: json: 2 source events: …"]
 
 
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (event().replace(b"}}", b"}}\r") * 2, "its lines end in CR alone"),
+        (event() * 500 + b"\r" + event(), None),
+        (event().decode().encode("utf-16"), "it looks like UTF-16"),
+        (b"\0\0\0", None),
+        (b'{"a": 1\r\n', None),
+    ],
+)
+def test_of_lines_that_are_written_otherwise_what_to_do_is_told(
+    tmp_path: Path, content: bytes, advice: str | None
+) -> None:
+    (tmp_path / "events.ndjson").write_bytes(content)
+
+    told = load(tmp_path, "--dry-run", str(tmp_path / "events.ndjson")).stderr.splitlines()
+
+    assert told[1].startswith("refused: ")
+    assert [each.partition("; ")[0] for each in told[2:]] == (
+        [f"{tmp_path}/events.ndjson:1: {advice}"] if advice else []
+    )
+
+
 def test_what_was_left_out_as_a_duplicate_is_told_by_destination() -> None:
     report = Report(read=3, accepted=3)
     report.changes.update(taboola=1, criteo=3, stackadapt=0)
@@ -125,6 +148,23 @@ def test_the_bar_shows_bytes_and_speed_on_a_terminal(tmp_path: Path) -> None:
 
     assert "1.0/2.0 MB" in output.getvalue()
     assert "events/s" in output.getvalue()
+
+
+def test_the_bar_shows_the_time_left_where_the_end_is_known(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"x" * 3_000_000)
+    seconds = [0.0]
+
+    def shown(path: str) -> str:
+        output = io.StringIO()
+        console = Console(file=output, force_terminal=True, width=80)
+        with Bar([path], console, lambda: seconds[0]) as bar:
+            for done in (1_000_000, 2_000_000):
+                seconds[0] += 10
+                bar.advance(done, done // 300)
+        return output.getvalue()
+
+    assert "00:10" in shown(str(tmp_path / "one"))
+    assert "0:00:20" in shown("/dev/null")
 
 
 def test_elsewhere_there_is_no_bar(tmp_path: Path) -> None:

@@ -176,6 +176,22 @@ def test_a_header_that_is_no_row_is_told(tmp_path: Path, header: bytes) -> None:
         load([str(file)], intake())
 
 
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        ((PERSON % b"ada").decode().encode("utf-16"), r"`iconv -f UTF-16 -t UTF-8`"),
+        ((PERSON % b"ada").decode().encode("utf-16-le"), r"`iconv -f UTF-16 -t UTF-8`"),
+        ((PERSON % b"ada").replace(b"\n", b"\r"), r"its lines end in CR alone; .* `tr '\\r' '\\n'`"),
+    ],
+)
+def test_of_a_table_that_is_written_otherwise_what_to_do_is_told(tmp_path: Path, content: bytes, advice: str) -> None:
+    file = tmp_path / "people.csv"
+    file.write_bytes(content)
+
+    with pytest.raises(ColumnError, match=f"the header, is no row of a table in UTF-8; .*{advice}"):
+        load([str(file)], intake())
+
+
 # ── What cannot be read ──────────────────────────────────────────────────────────────────────────
 
 

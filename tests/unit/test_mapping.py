@@ -305,7 +305,7 @@ NO_TEXT = "must be a text, a number, true or false, or a list"
         ('email = "traits.$audience"', f"mapping.email[0]: {NO_KEY}"),
         ('entered = "$audience.in"', f"mapping.entered[0]: {NO_KEY}"),
         ('entered = { value = "yes" }', "mapping.entered[0].value: must be a valid boolean"),
-        ('audience = { value = " " }', "mapping.audience[0].value: must match pattern"),
+        ('audience = { value = " " }', "mapping.audience[0].value: must not be blank"),
         ('audience = { val = "vip" }', 'mapping.audience[0]: missing key "value"'),
         ('audience = [{ value = "vip" }, "a.b"]', "mapping.audience: nothing after a { value = … } would ever be read"),
         ('events = { Joined = "in" }', "mapping.events.Joined: must be 'enter' or 'leave'"),

@@ -84,6 +84,17 @@ def test_of_gzip_that_was_cut_off_no_half_line_is_given() -> None:
     assert len(found) > 49_000
 
 
+def test_a_longer_window_than_zstd_takes_is_told_with_the_way_to_load_it() -> None:
+    far = zstandard.ZstdCompressionParameters.from_level(1, window_log=28)
+    frame = zstandard.ZstdCompressor(compression_params=far).compressobj()
+    content = frame.compress(TEXT) + frame.flush()
+
+    with pytest.raises(
+        DamagedData, match=r"further than 128 MB; .* `zstd -dc --long=31 FILE \| audience-relay load -`"
+    ):
+        read(content)
+
+
 def test_damaged_data_is_told_from_what_was_cut_off() -> None:
     wrong_sum = bytearray(gzip.compress(TEXT))
     wrong_sum[-5] ^= 1

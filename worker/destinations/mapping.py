@@ -85,10 +85,16 @@ def _led_to_by_paths(equals: Mapping[str, Any]) -> Mapping[str, Any]:
     return equals
 
 
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
 class AudienceConstant(Frozen):
     """An audience key that no event has to name."""
 
-    value: Annotated[str, StringConstraints(pattern=r"\S")]
+    value: Annotated[str, AfterValidator(_not_blank)]
 
 
 class EnteredConstant(Frozen):
