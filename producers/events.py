@@ -21,7 +21,7 @@ What cannot be read is refused, with one of these reasons. Intake counts them; t
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -47,10 +47,19 @@ Reason = Literal[
 RawEvent = bytes | str | Mapping[str, Any]
 Tree = dict[str, Any]
 
+BOM: Final = b"\xef\xbb\xbf"
+"""The byte order mark, which may stand before what is JSON in UTF-8."""
 MAX_AHEAD_MS: Final = 5 * 60 * 1000
 """How far a timestamp may be ahead of its receipt: clocks differ by less."""
 MAX_MESSAGE_ID: Final = 256
 """The longest `messageId`, in characters; a longer one is no id."""
+
+
+class Opened(NamedTuple):
+    """A source event out of JSON that is decoded already, and of how many bytes it was when it came."""
+
+    tree: Tree
+    size: int
 
 
 class SourceEvent(msgspec.Struct, frozen=True, gc=False):  # a tree out of JSON has no cycles

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from producers.segment import RawEvent
+from producers.events import BOM, RawEvent
 
-BOM: Final = b"\xef\xbb\xbf"
 _PIECE_BYTES: Final = 64 * 1024
 
 Read = tuple[int, RawEvent, bytes]

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -56,7 +56,8 @@ class Publisher:
 
     An event that cannot be used is no error: the outcome tells the reason. Errors, all to be had from `producers`:
 
-    * `ConfigurationError`: the relay.toml cannot be used. Only of the constructor; `mistakes` has a line for each.
+    * `ConfigurationError`: of the constructor, the relay.toml cannot be used; of any call, its user of Redis lacks
+      rights. `mistakes` has a line for each.
     * `StoreUnavailable`: Redis is away, and was at each repetition. Publish the same again later.
     * `StoreFull`: Redis, or a destination (`max_waiting`), has no room. Publish the same again when there is.
 
@@ -86,8 +87,18 @@ class Publisher:
         return Published(None, dict(report.changes), +report.duplicates, _by_destination(report))
 
     def publish_many(self, events: Iterable[RawEvent]) -> Report:
-        """Publish source events in their order and in bounded memory, some thousand of them in each round trip."""
-        return self._intake.accept_many(events)
+        """Publish source events in their order and in bounded memory, some thousand of them in each round trip.
+
+        What `events` raises is raised when Redis has the changes of all that came before. While it yields nothing, what
+        has come waits for the next one: who has to wait long should `publish` each, or some of them at a time.
+        """
+        if isinstance(events, bytes | str | Mapping):
+            raise TypeError("publish_many takes several source events; use publish for one")
+        given = _UntilError(events)
+        report = self._intake.accept_many(given)
+        if given.error is not None:
+            raise given.error
+        return report
 
     def close(self) -> None:
         """Give the connections back. Who publishes after that opens new ones."""
@@ -100,6 +111,20 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _UntilError:
+    """Source events that end where their iterator fails, with its error."""
+
+    def __init__(self, events: Iterable[RawEvent]) -> None:
+        self._events = events
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[RawEvent]:
+        try:
+            yield from self._events
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised in the end
+            self.error = error
 
 
 def _by_destination(report: Report) -> dict[str, list[str]]:

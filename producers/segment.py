@@ -6,9 +6,11 @@ from typing import Any, Final
 import msgspec
 
 from producers.events import (
+    BOM,
     MAX_AHEAD_MS,
     Erasure,
     Membership,
+    Opened,
     RawEvent,
     Reason,
     Refusal,
@@ -65,7 +67,7 @@ def parse(event: RawEvent, *, received_at: int, max_bytes: int = MAX_EVENT_BYTES
     return erasure if isinstance(erasure, Refusal) or erasure.identifiers else Refusal("identifier")
 
 
-def decode(event: RawEvent, *, received_at: int, max_bytes: int = MAX_EVENT_BYTES) -> SourceEvent | Refusal:
+def decode(event: RawEvent | Opened, *, received_at: int, max_bytes: int = MAX_EVENT_BYTES) -> SourceEvent | Refusal:
     """A call of one of the three types, whose parts are objects. Otherwise as `parse`."""
     tree = _tree(event, max_bytes)
     if isinstance(tree, Refusal):
@@ -91,12 +93,14 @@ def read_erasure(event: SourceEvent) -> Erasure | Refusal:
     return Erasure(tuple(found), occurred_at, event.message_id, event.tree, tuple(lost))
 
 
-def _tree(event: RawEvent, max_bytes: int) -> Tree | Refusal:
+def _tree(event: RawEvent | Opened, max_bytes: int) -> Tree | Refusal:
+    if isinstance(event, Opened):
+        return event.tree if event.size <= max_bytes else Refusal("too_large")
     try:
         line = event if isinstance(event, bytes) else _encoded(event)
         if len(line) > max_bytes:
             return Refusal("too_large")
-        tree = _decode_json(line)
+        tree = _decode_json(line.removeprefix(BOM))
     except (ValueError, TypeError, OverflowError, RecursionError):
         # msgspec's errors, and those of Python for text, numbers and nesting that JSON cannot hold
         return Refusal("json")
@@ -104,7 +108,17 @@ def _tree(event: RawEvent, max_bytes: int) -> Tree | Refusal:
 
 
 def _encoded(event: str | Mapping[str, Any]) -> bytes:
-    return event.encode() if isinstance(event, str) else msgspec.json.encode(event)
+    return event.encode() if isinstance(event, str) else _encode_json(event)
+
+
+def _as_dict(value: object) -> dict[Any, Any]:
+    """Of any mapping; msgspec by itself writes those of Python's `dict` alone."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError("not a value of JSON")
+
+
+_encode_json: Final = msgspec.json.Encoder(enc_hook=_as_dict).encode
 
 
 def _with_traits(tree: Tree) -> Tree:

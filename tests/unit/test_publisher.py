@@ -3,11 +3,16 @@
 import asyncio
 import doctest
 import json
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections import ChainMap, UserDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from threading import Thread
+from types import MappingProxyType
 from typing import Any, cast
 
 import pytest
@@ -15,6 +20,8 @@ from redis import Redis
 
 import producers
 from producers import ConfigurationError, Published, Publisher, StoreFull, StoreUnavailable, publisher
+from producers.events import BOM
+from tests.conftest import wait_until
 from worker.contract import LaneKey, decode
 from worker.settings import load
 
@@ -108,6 +115,47 @@ def test_many_events_are_published_in_their_order(open_: Open, redis: Redis) -> 
     assert waiting(redis) == [f"person{number}@example.com" for number in range(2_500)]
 
 
+@pytest.mark.parametrize("wrapped", [MappingProxyType, UserDict, ChainMap])
+def test_an_event_may_be_any_mapping_also_inside(
+    open_: Open, redis: Redis, wrapped: Callable[[Any], Mapping[str, Any]]
+) -> None:
+    whole = event("jane")
+
+    published = open_().publish(wrapped({**whole, "properties": wrapped(whole["properties"])}))
+
+    assert published.accepted
+    assert waiting(redis) == ["jane@example.com"]
+
+
+def test_what_is_no_value_of_json_is_refused(open_: Open) -> None:
+    assert open_().publish(event(when=object())).refused == "json"
+
+
+def test_json_may_begin_with_a_byte_order_mark(open_: Open) -> None:
+    text = json.dumps(event())
+
+    assert open_().publish(f"\ufeff{text}").accepted
+    assert open_().publish(BOM + text.encode()).accepted
+
+
+@pytest.mark.parametrize("one", [event(), json.dumps(event()), json.dumps(event()).encode(), UserDict(event())])
+def test_one_event_in_place_of_many_is_a_mistake_of_the_caller(open_: Open, one: Any) -> None:
+    with pytest.raises(TypeError, match="use publish for one"):
+        open_().publish_many(one)
+
+
+def test_what_came_before_an_iterator_failed_is_published(open_: Open, redis: Redis) -> None:
+    def failing() -> Iterator[dict[str, Any]]:
+        yield event("ada")
+        yield event("bob")
+        raise LookupError("of the iterator")
+
+    with pytest.raises(LookupError, match="of the iterator"):
+        open_().publish_many(failing())
+
+    assert waiting(redis) == ["ada@example.com", "bob@example.com"]
+
+
 def test_an_event_that_cannot_be_used_is_an_outcome(open_: Open, redis: Redis) -> None:
     published = open_().publish({"type": "page"})
 
@@ -170,6 +218,31 @@ def test_one_that_was_closed_opens_new_connections(open_: Open, redis: Redis) ->
     assert waiting(redis) == ["ada@example.com", "bob@example.com"]
 
 
+def test_closing_it_gives_its_connections_back(open_: Open, redis: Redis) -> None:
+    shop, before = open_(), len(redis.client_list())
+    shop.publish(event("ada"))
+    assert len(redis.client_list()) == before + 1
+
+    shop.close()
+
+    wait_until(lambda: len(redis.client_list()) == before)
+
+
+def test_a_process_that_was_forked_spoils_nothing_of_the_one_before(open_: Open, redis: Redis) -> None:
+    shop = open_()
+    shop.publish(event("ada"))
+    forked = get_context("fork").Process(target=lambda: shop.publish_many(event(f"forked{n}") for n in range(50)))
+
+    forked.start()
+    for number in range(50):
+        shop.publish(event(f"here{number}"))
+    forked.join(10)
+
+    assert forked.exitcode == 0
+    names = ["ada", *(f"{who}{number}" for who in ("forked", "here") for number in range(50))]
+    assert sorted(waiting(redis)) == sorted(f"{name}@example.com" for name in names)
+
+
 # ── Errors ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -186,6 +259,44 @@ def test_a_redis_that_is_away_is_an_error_after_the_repetitions(configured: Call
     with Publisher(path, waits=()) as shop, pytest.raises(StoreUnavailable) as raised:
         shop.publish(event("jane"))
     assert "jane" not in str(raised.value)
+
+
+@pytest.mark.parametrize("waits", [(), (0.01, 0.02, 0.03)])
+def test_a_redis_that_is_away_is_asked_again_as_told(configured: Callable[..., Path], waits: Sequence[float]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closing:
+        asked: list[int] = []
+        thread = Thread(target=close_each, args=(closing, asked), daemon=True)
+        thread.start()
+        path = configured(url=f"redis://127.0.0.1:{closing.getsockname()[1]}/0")
+        with Publisher(path, waits=waits) as shop, pytest.raises(StoreUnavailable):
+            shop.publish(event("jane"))
+        closing.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+    assert len(asked) == 1 + len(waits)
+
+
+def close_each(server: socket.socket, asked: list[int]) -> None:
+    """Accept connections and close them, until the server is shut down."""
+    while True:
+        try:
+            connection, address = server.accept()
+        except OSError:
+            return
+        connection.close()
+        asked.append(address[1])
+
+
+def test_a_user_of_redis_who_may_not_do_all_is_a_mistake_of_the_configuration(
+    configured: Callable[..., Path], redis: Redis, redis_url: str
+) -> None:
+    redis.acl_setuser("reader", enabled=True, nopass=True, categories=["+@read", "+@connection"], commands=["+info"])
+    path = configured(url=redis_url.replace("unix://", "unix://reader:any@"))
+    try:
+        with Publisher(path, waits=()) as shop, pytest.raises(ConfigurationError, match="may not do all"):
+            shop.publish(event("jane"))
+    finally:
+        redis.acl_deluser("reader")
 
 
 def test_a_destination_without_room_is_an_error_and_takes_the_event_when_it_has_some(open_: Open, redis: Redis) -> None:
