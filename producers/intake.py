@@ -9,12 +9,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import islice, zip_longest
 from math import inf
 from typing import Any, Final, Protocol, TypeVar
 from uuid import uuid4
 
 from producers.behind import Behind
+from producers.events import Opened
 from producers.route import Routed
 from producers.routing import LeftOut, Router
 from producers.segment import MAX_EVENT_BYTES, RawEvent, Reason, Refusal, decode
@@ -36,7 +37,8 @@ Line = tuple[int, RawEvent]
 OnRefused = Callable[[int, Reason], None]
 Piece = tuple[LaneKey, Sequence[Change], str]
 """Changes for a lane, at most 1,000, and the id of their chunk."""
-OnFull = Callable[[LaneKey, StoreFull], None]
+OnFull = Callable[[LaneKey, int, StoreFull], None]
+"""A lane without room, how many of the changes it has nevertheless (the first ones), and what tells why."""
 
 
 class Store(Protocol):
@@ -50,7 +52,7 @@ class Store(Protocol):
         """
 
     def append_each(self, pieces: Sequence[Piece]) -> list[int | StoreFull]:
-        """Append to several lanes as `append` does, each once. The answer is `StoreFull` where a lane has no room."""
+        """Append all in their order, each as `append` does. The answer is `StoreFull` where a lane has no room."""
         return [_or_full(self, piece) for piece in pieces]
 
     def count_refused(self, reasons: Mapping[str, int]) -> None:
@@ -153,7 +155,7 @@ class Intake:
         self.append(chunk, report)
         self.count(chunk, report)
 
-    def read(self, event: RawEvent, received_at: int, left_out: LeftOut) -> list[Routed] | Refusal:
+    def read(self, event: RawEvent | Opened, received_at: int, left_out: LeftOut) -> list[Routed] | Refusal:
         """Decode and route one source event: what a chunk takes. Adds to `left_out` what destinations lack of it.
 
         `received_at` is in milliseconds since the epoch.
@@ -169,14 +171,30 @@ class Intake:
         after the last repetition.
         """
         full: set[LaneKey] = set()
+        there = Counter[LaneKey]()
         for pieces in chunk.rounds():
             given = [piece for piece in pieces if piece[0] not in full]
             outcomes = self._persist(partial(self._store.append_each, given))
-            for lane, error in _counted(given, outcomes, report):
+            for place, error in _counted(given, outcomes, report):
                 if on_full is None:
                     raise error
+                lane = given[place][0]
                 full.add(lane)
-                on_full(lane, error)
+                on_full(lane, there[lane], error)
+            there.update({lane: len(changes) for lane, changes, _ in given if lane not in full})
+
+    def append_singly(self, chunks: Sequence["Chunk"], report: Report) -> list[StoreFull | None]:
+        """Append the changes of chunks as `append` does, each chunk for itself, in their order.
+
+        Returns for each what tells why there was no room. Raises as above.
+        """
+        full: list[StoreFull | None] = [None] * len(chunks)
+        for pieces in zip_longest(*(chunk.rounds() for chunk in chunks), fillvalue=()):
+            given = [(whose, piece) for whose, each in enumerate(pieces) if full[whose] is None for piece in each]
+            outcomes = self._persist(partial(self._store.append_each, [piece for _, piece in given]))
+            for place, error in _counted([piece for _, piece in given], outcomes, report):
+                full[given[place][0]] = error
+        return full
 
     def count(self, chunk: "Chunk", report: Report) -> None:
         """Count what was refused or left out. Raises as `append` does.
@@ -271,12 +289,12 @@ class Chunk:
 
 def _counted(
     pieces: Sequence[Piece], outcomes: Sequence[int | StoreFull], report: Report
-) -> list[tuple[LaneKey, StoreFull]]:
-    """Add to the report what was appended; returns the lanes that had no room."""
-    full: list[tuple[LaneKey, StoreFull]] = []
-    for (lane, changes, _), added in zip(pieces, outcomes, strict=True):
+) -> list[tuple[int, StoreFull]]:
+    """Add to the report what was appended; returns where the pieces stood that found no room."""
+    full: list[tuple[int, StoreFull]] = []
+    for place, ((lane, changes, _), added) in enumerate(zip(pieces, outcomes, strict=True)):
         if isinstance(added, StoreFull):
-            full.append((lane, added))
+            full.append((place, added))
         else:
             report.changes[lane.destination] += added
             report.duplicates[lane.destination] += len(changes) - added

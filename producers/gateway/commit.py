@@ -1,7 +1,8 @@
 """What requests sent, stored together: one append for each lane of all that wait at that moment.
 
 A thread of its own appends while the loop goes on reading; the more requests come, the more of them it finds waiting
-and takes along. A lane without room fails only the requests that have changes for it.
+and takes along. A lane without room fails only the requests that have changes for it; and where it has room for some
+of them, only those for which it has none.
 
 A request that is told to come again may be stored all the same, wholly or in part: one of its lanes may be full, or
 its time may be over while Redis works. Sent again, what is there is known by its `messageId`.
@@ -10,7 +11,7 @@ its time may be over while Redis works. Sent again, what is there is known by it
 import asyncio
 import threading
 from asyncio import AbstractEventLoop, Future
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -136,13 +137,32 @@ class GroupCommit:
     def _persist(self, group: Sequence[_Request]) -> None:
         if any(not each.chunk.read for each in group):
             self._probe.expect_room()
-        full = dict[LaneKey, StoreFull]()
+        full = dict[LaneKey, tuple[int, StoreFull]]()
         report = Report()
-        self._intake.append(Chunk.joined(each.chunk for each in group), report, on_full=full.__setitem__)
-        for each in group if full else ():
-            each.failure = next((full[lane] for part in each.chunk.parts for lane in part if lane in full), None)
-        self._note(next(iter(full.values()), None))
+        whole = Chunk.joined(each.chunk for each in group)
+        self._intake.append(whole, report, on_full=lambda lane, *told: full.update({lane: told}))
+        if full:
+            self._append_singly(group, full, report)
+        self._note(next((each.failure for each in group if isinstance(each.failure, StoreFull)), None))
         self._count(Chunk.joined(each.chunk for each in group if each.failure is None), report)
+
+    def _append_singly(
+        self, group: Sequence[_Request], full: Mapping[LaneKey, tuple[int, StoreFull]], report: Report
+    ) -> None:
+        """Where there was no room for the changes of all, each request for itself, in their order.
+
+        A request that also asks to forget somebody fails: that is stored, and what it had before that would come after.
+        """
+        there = {lane: first for lane, (first, _) in full.items()}
+        alone: list[tuple[_Request, Chunk]] = []
+        for each in group:
+            rest = _rest(each.chunk, there)
+            each.failure = next((full[lane][1] for lane in rest.lanes), None)
+            if rest.lanes and not each.chunk.before and len(group) > 1:
+                alone.append((each, rest))
+        outcomes = self._intake.append_singly([rest for _, rest in alone], report)
+        for (each, _), failure in zip(alone, outcomes, strict=True):
+            each.failure = failure
 
     def _count(self, chunk: Chunk, report: Report) -> None:
         """Counts that are lost are no reason to send the events again."""
@@ -166,6 +186,18 @@ class GroupCommit:
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop has ended; nobody waits
                 self._loop.call_soon_threadsafe(_release, group)
+
+
+def _rest(chunk: Chunk, there: dict[LaneKey, int]) -> Chunk:
+    """What a request has for lanes without room, but for what they have of it; takes that off `there`."""
+    rest = Chunk()
+    for part in chunk.parts:
+        for lane in part.keys() & there.keys():
+            stored = min(there[lane], len(part[lane]))
+            there[lane] -= stored
+            if part[lane][stored:]:
+                rest.lanes[lane] += part[lane][stored:]
+    return rest
 
 
 def _release(group: Sequence[_Request]) -> None:

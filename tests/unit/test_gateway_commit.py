@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from asyncio import Task
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,9 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from producers.gateway.answers import Later
-from producers.gateway.commit import MOST_WAITING, GroupCommit
+from producers.gateway.commit import MOST_TOGETHER, MOST_WAITING, GroupCommit
 from producers.gateway.metrics import Metrics
-from producers.intake import Chunk, Intake, Piece, Store
+from producers.intake import MAX_CHANGES, Chunk, Intake, Piece, Store
 from producers.routing import Router
 from worker.contract import Change, Identifier, LaneKey
 from worker.errors import StoreFull, StoreUnavailable
@@ -120,6 +121,79 @@ def test_a_full_lane_fails_only_who_has_changes_for_it() -> None:
 
     assert [getattr(each, "code", None) for each in outcomes] == [None, "full", None]
     assert store.counted == [{"json": 2}]
+
+
+class Narrow(Memory):
+    """Has room for so many changes in each lane, and takes what fits as a whole."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room = room
+        self.lanes: dict[LaneKey, list[str]] = {}
+
+    def append(self, lane: LaneKey, changes: Sequence[Change], chunk_id: str) -> int:
+        there = self.lanes.setdefault(lane, [])
+        if len(there) + len(changes) > self._room:
+            raise StoreFull("no room")
+        there += [change.message_id for change in changes]
+        return len(changes)
+
+
+def codes(outcomes: Sequence[Any]) -> list[str | None]:
+    return [getattr(each, "code", None) for each in outcomes]
+
+
+def test_where_all_together_have_no_room_as_many_as_have_are_stored_in_their_order() -> None:
+    store = Narrow(room=3)
+    chunks = [chunk("a", VIP), chunk("large", VIP, VIP, VIP), chunk("b", VIP, CHURN, refused=1), chunk("c", VIP)]
+
+    outcomes = with_commit(store, lambda commit: while_busy(commit, store, *chunks))
+
+    assert codes(outcomes) == [None, "full", None, "full"]
+    assert store.lanes == {VIP: ["first", "a", "b"], CHURN: ["b"]}
+    assert store.counted == [{"json": 1}]
+    assert len(store.rounds) == 3
+
+
+def test_what_a_lane_had_room_for_before_it_was_full_is_not_stored_again() -> None:
+    store = Narrow(room=MAX_CHANGES + 2)
+    chunks = [chunk("a", *[VIP] * (MAX_CHANGES - 1)), chunk("b", *[VIP] * 3), chunk("c", VIP)]
+
+    outcomes = with_commit(store, lambda commit: while_busy(commit, store, *chunks))
+
+    assert codes(outcomes) == [None, "full", None]
+    assert Counter(store.lanes[VIP]) == {"first": 1, "a": MAX_CHANGES - 1, "b": 1, "c": 1}
+
+
+def test_of_a_request_without_room_nothing_comes_after_what_had_none() -> None:
+    store = Narrow(room=2)
+    chunks = [chunk("a", *[VIP] * MAX_CHANGES, VIP), chunk("b", VIP)]
+
+    outcomes = with_commit(store, lambda commit: while_busy(commit, store, *chunks))
+
+    assert codes(outcomes) == ["full", None]
+    assert store.lanes[VIP] == ["first", "b"]
+
+
+def test_nothing_that_came_before_a_request_to_forget_is_stored_after_it() -> None:
+    store = Narrow(room=2)
+    erasures = LaneKey.erasures("criteo")
+    forgetting = Chunk.joined([chunk("a", VIP, VIP), chunk("forget", erasures)])
+
+    outcomes = with_commit(store, lambda commit: while_busy(commit, store, forgetting, chunk("b", VIP)))
+
+    assert codes(outcomes) == ["full", None]
+    assert store.lanes == {VIP: ["first", "b"], erasures: ["forget"]}
+
+
+def test_so_many_source_events_are_stored_together_and_not_more() -> None:
+    store = Memory()
+    large = chunk("a", VIP, refused=MOST_TOGETHER - 1)
+
+    with_commit(store, lambda commit: while_busy(commit, store, large, chunk("b", VIP), chunk("c", VIP)))
+
+    assert store.rounds == [[VIP]] * 3
+    assert store.kept == ["first", "a", "b", "c"]
 
 
 def test_a_store_that_is_away_fails_all_and_is_asked_again_by_the_next() -> None:

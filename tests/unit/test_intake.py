@@ -271,15 +271,15 @@ def test_what_others_got_in_the_round_of_a_full_destination_is_in_the_report() -
 
 def test_who_wants_it_is_told_which_lanes_are_full_and_the_others_are_appended() -> None:
     store = Memory(faults=[StoreFull("no room")])
-    full: list[LaneKey] = []
+    full: list[tuple[LaneKey, int]] = []
     chunk, report = Chunk(), Report()
     shared = intake(store)
     for number in range(2):
         chunk.take(shared.read(event(number), NOW_MS, chunk.left_out))
 
-    shared.append(chunk, report, on_full=lambda lane, _: full.append(lane))
+    shared.append(chunk, report, on_full=lambda lane, there, _: full.append((lane, there)))
 
-    assert full == [LaneKey("criteo", "vip")]
+    assert full == [(LaneKey("criteo", "vip"), 0)]
     assert store.lane("criteo", "vip") == []
     assert store.lane("taboola", "vip") == ["m-0", "m-1"]
     assert report.changes == {"taboola": 2}
@@ -292,7 +292,7 @@ def test_of_a_full_lane_no_later_piece_is_appended() -> None:
     for number in range(MAX_CHANGES + 1):
         chunk.take(shared.read(event(number), NOW_MS, chunk.left_out))
 
-    shared.append(chunk, Report(), on_full=lambda _lane, _error: None)
+    shared.append(chunk, Report(), on_full=lambda *_: None)
 
     assert store.appended == []
 

@@ -74,7 +74,7 @@ class Store:
         return self.lanes(lane.destination).append(lane, changes, chunk_id, self._bounds_of(lane))
 
     def append_each(self, pieces: Sequence[tuple[LaneKey, Sequence[Change], str]]) -> list[int | StoreFull]:
-        """Append to several lanes as `append` does, each once, in one round trip.
+        """Append all in their order, each as `append` does, in one round trip.
 
         Where a destination has no room, the error stands in place of the number of changes that were added. Raises
         `StoreUnavailable`, or `StoreFull` well before Redis is.
