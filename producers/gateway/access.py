@@ -4,15 +4,22 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
+import msgspec
 from pydantic import SecretStr
 
 from producers.gateway.answers import Declined
 
 CHALLENGE: Final = {"www-authenticate": 'Basic realm="audience-relay", charset="UTF-8"'}
 """Goes with each 401, which else would be none (RFC 9110, 15.5.2)."""
+LOOKED_AT: Final = 16
+"""Of what may be the write key in a body."""
+
+_WRITE_KEY: Final = re.compile(rb'"writeKey"\s*+:\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+")')
 
 
 class WriteKeys:
@@ -30,9 +37,21 @@ class WriteKeys:
         """Raise `Declined` unless it is one of them."""
         if key is None:
             raise _unknown("no write key; send it as user name of Basic authentication, or as writeKey in the body")
-        offered = _digest(key)
-        if not any([hmac.compare_digest(offered, each) for each in self._digests]):  # noqa: C419 - look at each one
+        if not self._is_one(key):
             raise _unknown("unknown write key")
+
+    def expect_in(self, body: bytes) -> None:
+        """Raise `Declined` unless one of them stands where it may be the body's `writeKey`.
+
+        Whether it is that, is told when the body is decoded, which is not done for everybody: it takes longer.
+        """
+        found = list(islice(_write_keys(body), LOOKED_AT))
+        if not any(map(self._is_one, found)):
+            self.expect(found[0] if found else None)
+
+    def _is_one(self, key: str) -> bool:
+        offered = _digest(key)
+        return any([hmac.compare_digest(offered, each) for each in self._digests])  # noqa: C419 - look at each one
 
 
 class Signature:
@@ -68,9 +87,17 @@ def user_name(authorization: str | None) -> str | None:
         return ""
 
 
+def _write_keys(body: bytes) -> Iterator[str]:
+    for found in _WRITE_KEY.finditer(body):
+        try:
+            yield msgspec.json.decode(found[1], type=str)
+        except msgspec.DecodeError:
+            continue
+
+
 def _digest(key: str) -> bytes:
     """Of equal length for all keys."""
-    return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
+    return hashlib.sha256(key.encode()).digest()
 
 
 def _unknown(message: str) -> Declined:

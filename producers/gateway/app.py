@@ -7,7 +7,7 @@ What comes alone and is refused is answered with 400, which clients do not repea
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,10 +21,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from producers.events import Opened
 from producers.gateway import openapi
 from producers.gateway.access import Signature, WriteKeys, user_name
 from producers.gateway.answers import ALWAYS, Declined, answer, decline
-from producers.gateway.bodies import Reading, Room
+from producers.gateway.bodies import MOST_BYTES, MOST_UNKNOWN_BYTES, Reading, Room
 from producers.gateway.commit import STORE_SECONDS, GroupCommit, Probe
 from producers.gateway.envelopes import EVENT_TYPES, Envelope, EventType, batch, ignored_type, one, signed
 from producers.gateway.metrics import CONTENT_TYPE, Metrics
@@ -79,7 +80,8 @@ class Gateway:
         self._commit = GroupCommit(intake, probe, self._metrics, store_seconds)
         self._keys = WriteKeys(settings.write_keys)
         self._signature = Signature(settings.webhook_secret)
-        self._room = Room()
+        self._room = Room(MOST_BYTES - MOST_UNKNOWN_BYTES)
+        self._room_of_unknown = Room(MOST_UNKNOWN_BYTES)
         self._openapi = msgspec.json.encode(openapi.document(settings))
 
     def application(self) -> Starlette:
@@ -150,11 +152,14 @@ class Gateway:
         self, open_: Callable[[bytes], Envelope], limit: int, told: Callable[[Taken], Response], request: Request
     ) -> Response:
         self._keys.expect_any()
-        with Reading(request, self._room, self._settings.body_seconds) as reading:
+        name = user_name(request.headers.get("authorization"))
+        if name is not None:
+            self._keys.expect(name)
+        room = self._room_of_unknown if name is None else self._room
+        with Reading(request, room, self._settings.body_seconds) as reading:
             body = await reading.body(limit)
-            name = user_name(request.headers.get("authorization"))
-            if name is not None:
-                self._keys.expect(name)
+            if name is None:
+                self._keys.expect_in(body.content)
             envelope = open_(body.content)
             if name is None:
                 self._keys.expect(envelope.write_key)
@@ -162,12 +167,12 @@ class Gateway:
 
     async def _webhook(self, request: Request) -> Response:
         self._signature.expect_any()
-        with Reading(request, self._room, self._settings.body_seconds) as reading:
+        with Reading(request, self._room_of_unknown, self._settings.body_seconds) as reading:
             body = await reading.body(self._settings.max_batch_bytes)
             self._signature.expect(request.headers.get("x-signature"), body.raw)
             return self._answer_many(await self._take(signed(body.content).events))
 
-    async def _take(self, events: Sequence[RawEvent]) -> Taken:
+    async def _take(self, events: Iterable[RawEvent | Opened]) -> Taken:
         """Read the events and have their changes stored."""
         taken = Taken()
         received_at = self._now_ms()
@@ -180,7 +185,7 @@ class Gateway:
         self._metrics.note_ignored(taken.ignored)
         return taken
 
-    def _read(self, index: int, event: RawEvent, received_at: int, taken: Taken) -> None:
+    def _read(self, index: int, event: RawEvent | Opened, received_at: int, taken: Taken) -> None:
         outcome = self._intake.read(event, received_at, taken.chunk.left_out)
         if isinstance(outcome, Refusal):
             ignored = ignored_type(event)

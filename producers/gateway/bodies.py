@@ -10,10 +10,13 @@ from typing import Final, NamedTuple, Self
 
 from starlette.requests import Request
 
+from producers.events import BOM
 from producers.gateway.answers import Declined, Later
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 """Of all bodies together that a process holds at one time."""
+MOST_UNKNOWN_BYTES: Final = MOST_BYTES // 4
+"""Of those among them whose senders are not known before the body has been read."""
 THROWN_AWAY: Final = 16
 """What is longer than so many times the limit is not read to its end."""
 
@@ -23,7 +26,7 @@ _GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
 
 
 class Body(NamedTuple):
-    """As it came, and with its compression undone."""
+    """As it came, and with its compression undone and a byte order mark left out."""
 
     raw: bytes
     content: bytes
@@ -69,10 +72,10 @@ class Reading:
         if encoding in _GZIP:
             content = inflated(raw, limit)
             self._hold(len(content))
-            return Body(raw, content)
+            return Body(raw, content.removeprefix(BOM))
         if encoding not in {"identity", ""}:
             raise Declined(415, "encoding", "only gzip is understood", {"accept-encoding": "gzip"})
-        return Body(raw, raw)
+        return Body(raw, raw.removeprefix(BOM))
 
     async def _received(self, limit: int) -> bytes:
         pieces: list[bytes] = []
