@@ -1,17 +1,22 @@
 """The source events in a body, and the write key that may come with them.
 
 In a batch each event stays as it was written, so that it is read, measured and refused like a line of a file. What
-comes alone is of the type that the route names, whatever it says itself, as with Segment's API.
+comes alone is of the type that the route names, whatever it says itself, as with Segment's API. `context` and
+`integrations` beside a batch are merged into those of each event, whose own keys come first, as we read that API's
+documentation.
 """
 
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 
+from producers.events import Opened, RawEvent
 from producers.gateway.answers import Declined
-from producers.segment import RawEvent
+from producers.gateway.elements import elements
 
 EventType = Literal["track", "identify", "delete", "page", "screen", "group", "alias"]
 IGNORED: Final[frozenset[EventType]] = frozenset({"page", "screen", "group", "alias"})
@@ -24,7 +29,7 @@ Decoded = TypeVar("Decoded")
 
 
 class Envelope(NamedTuple):
-    events: Sequence[RawEvent]
+    events: Iterable[RawEvent | Opened]
     write_key: str | None = None
 
 
@@ -33,13 +38,15 @@ def one(content: bytes, event_type: EventType) -> Envelope:
     event = _decoded(_decode_object, content)
     write_key = event.pop("writeKey", None)
     event["type"] = event_type
-    return Envelope((event,), _text(write_key))
+    return Envelope((Opened(event, len(content)),), _text(write_key))
 
 
 def batch(content: bytes) -> Envelope:
     """The body of `/v1/batch`. Raises `Declined`."""
     found = _decoded(_decode_batch, content)
-    return Envelope(_written(found.batch), _text(found.write_key))
+    events = _written(found.batch)
+    parts = {name: part for name in _SHARED if (part := getattr(found, name)) and isinstance(part, dict)}
+    return Envelope(map(partial(_merged, parts), events) if parts else events, _text(found.write_key))
 
 
 def signed(content: bytes) -> Envelope:
@@ -54,26 +61,52 @@ def signed(content: bytes) -> Envelope:
     return Envelope(_written(events))
 
 
-def ignored_type(event: RawEvent) -> EventType | None:
+def ignored_type(event: RawEvent | Opened) -> EventType | None:
     """The type of an event that is ignored; None for all others."""
-    try:
-        found = _decode_type(event).type if isinstance(event, bytes | str) else event.get("type")
-    except (ValueError, RecursionError):
-        return None
+    if isinstance(event, bytes | str):
+        try:
+            found = _decode_type(event).type
+        except (ValueError, RecursionError):
+            return None
+    else:
+        found = (event.tree if isinstance(event, Opened) else event).get("type")
     return found if isinstance(found, str) and found in IGNORED else None
 
 
 class _Batch(msgspec.Struct):
     batch: list[msgspec.Raw]
     write_key: Any = msgspec.field(name="writeKey", default=None)
+    context: Any = None
+    integrations: Any = None
 
 
 class _Typed(msgspec.Struct):
     type: Any = None
 
 
-def _or_leniently(type_: type[Decoded]) -> Callable[[bytes], Decoded]:
-    """Where a text that msgspec cannot hold (half a surrogate pair) is JSON nevertheless, only its event is refused."""
+_SHARED: Final = ("context", "integrations")
+"""Parts of a batch that all its events have."""
+_EVENTS: Final = re.compile(rb'\s*+"batch"\s*+:\s*+(?=\[)')
+
+
+def _merged(parts: Mapping[str, dict[str, Any]], event: bytes) -> RawEvent | Opened:
+    """An event with the parts that its batch has for all; as it was written, if it cannot be read."""
+    try:
+        tree = _decode_object(event)
+    except (ValueError, RecursionError):
+        return event
+    for name, part in parts.items():
+        own = tree.get(name)
+        if own is None or isinstance(own, dict):
+            tree[name] = {**part, **(own or {})}
+    return Opened(tree, len(event))
+
+
+# ── Where one event is no JSON, or none that msgspec can hold ────────────────────────────────────
+
+
+def _or_split(type_: type[Decoded], split: Callable[[bytes], Decoded]) -> Callable[[bytes], Decoded]:
+    """Half of a surrogate pair, deep nesting or a mistake in one event takes no other event with it."""
     strictly = msgspec.json.Decoder(type_).decode
 
     def decode(content: bytes) -> Decoded:
@@ -81,26 +114,34 @@ def _or_leniently(type_: type[Decoded]) -> Callable[[bytes], Decoded]:
             return strictly(content)
         except msgspec.ValidationError:
             raise
-        except msgspec.DecodeError:
-            return msgspec.convert(_rewritten(json.loads(content)), type_)
+        except (msgspec.DecodeError, RecursionError):
+            return split(content)
 
     return decode
 
 
-def _rewritten(body: Any) -> Any:
-    """What `json` has read, its events written again."""
-    match body:
-        case {"batch": list(events)}:
-            return {**body, "batch": _rewritten(events)}
-        case list():
-            return [msgspec.Raw(json.dumps(each)) for each in body]
-        case _:
-            return body
+def _split_list(content: bytes) -> list[msgspec.Raw]:
+    if not content.lstrip().startswith(b"["):
+        raise ValueError("no list")
+    return [msgspec.Raw(each) for each in elements(content)]
+
+
+def _split_batch(content: bytes) -> _Batch:
+    """Half of a surrogate pair may stand beside the events, too, where nothing is read."""
+    members = elements(content)
+    events = [each[found.end() :] for each in members if (found := _EVENTS.match(each))]
+    others = b",".join(each for each in members if not _EVENTS.match(each))
+    told = json.loads(f"{{{others.decode()}}}") | ({"batch": []} if events else {})
+    read = {name: told[name] for name in _Batch.__struct_encode_fields__ if name in told}
+    batch = msgspec.json.decode(msgspec.json.encode(read), type=_Batch)
+    if events:
+        batch.batch = _split_list(events[-1])
+    return batch
 
 
 _decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
-_decode_batch: Final = _or_leniently(_Batch)
-_decode_list: Final = _or_leniently(list[msgspec.Raw])
+_decode_batch: Final = _or_split(_Batch, _split_batch)
+_decode_list: Final = _or_split(list[msgspec.Raw], _split_list)
 _decode_type: Final = msgspec.json.Decoder(_Typed).decode
 
 

@@ -166,6 +166,7 @@ _EVENT: Final[Json] = {
         },
     },
 }
+_SHARED: Final = "Merged into that of each source event, whose own keys come first."
 _SCHEMAS: Final[Json] = {
     "Event": {
         "type": "object",
@@ -190,6 +191,8 @@ _SCHEMAS: Final[Json] = {
         "properties": {
             "writeKey": {"type": "string"},
             "batch": {"type": "array", "maxItems": MOST_EVENTS, "items": _ref("schemas", "Event")},
+            "context": {"type": "object", "description": _SHARED},
+            "integrations": {"type": "object", "description": _SHARED},
             "sentAt": {"type": "string"},
         },
         "examples": [{"batch": [_EVENT | {"messageId": "m-2", "userId": "u-2"}]}],

@@ -1,23 +1,28 @@
 """The gateway on a real Redis: what it answers is what the lanes hold."""
 
+import asyncio
 import base64
 import gzip
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, cast
 
+import httpx
 import pytest
 from pydantic import SecretStr
 from redis import Redis
 from structlog.testing import capture_logs
 
-from producers.gateway.app import Gateway
+from producers.events import BOM, Opened
+from producers.gateway.app import TURN_EVENTS, Gateway
 from producers.gateway.envelopes import MOST_EVENTS
 from producers.intake import Intake, Piece
 from producers.intake import Store as Waiting
-from producers.routing import Router
+from producers.route import Routed
+from producers.routing import LeftOut, Router
+from producers.segment import RawEvent, Refusal
 from tests.asgi import Client
 from tests.conftest import Clock
 from worker.contract import Change, LaneKey, decode
@@ -170,6 +175,95 @@ def test_one_half_of_a_surrogate_pair_takes_no_other_event_with_it(client: Clien
     assert waiting(store, "criteo") == 1
 
 
+DEEP = b"[" * 1_000 + b"]" * 1_000
+BAD = [DEEP, b'{"a": %b}' % DEEP, b'{"a": "\\ud800"}', b"9" * 5_000, b'{"a" 1}', b"\xff", b"nothing", b""]
+
+
+@pytest.mark.parametrize("path", ["/v1/batch", "/webhooks/segment"])
+def test_what_is_no_json_in_one_event_takes_no_other_with_it(client: Client, store: Store, path: str) -> None:
+    written = b",".join([json.dumps(event(1)).encode(), *BAD, json.dumps(event(2)).encode()])
+    body = (
+        b'{"sentAt": "\\ud83d", "batch": [%b], "\\ud83d": [1]}' % written if path == "/v1/batch" else b"[%b]" % written
+    )
+
+    answer = client.post(path, content=body, headers=signature(body))
+
+    refused = [{"index": index, "reason": "json"} for index in range(1, 1 + len(BAD))]
+    assert answer.json() == {"success": True, "refused": refused}
+    assert waiting(store, "criteo") == 2
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_nor_does_a_single_one(client: Client, bad: bytes) -> None:
+    body = b'{"batch": [%b, %b]}' % (json.dumps(event()).encode(), bad)
+
+    assert client.post("/v1/batch", content=body).json()["refused"] == [{"index": 1, "reason": "json"}]
+
+
+def test_where_a_batch_is_split_its_key_and_its_context_count_and_its_events_are_counted(
+    store: Store, clock: Clock
+) -> None:
+    mail = {"context": {"traits": {"email": "jane@example.com"}}}
+    bare = json.dumps(event(properties={"audience_key": "vip"})).encode()
+    with gateway(store, clock, headers={}) as client:
+        body = json.dumps({**mail, "batch": ["EVENT", "DEEP"], "writeKey": KEY}).encode()
+        answer = client.post("/v1/batch", content=body.replace(b'"EVENT"', bare).replace(b'"DEEP"', DEEP))
+        many = client.post("/v1/batch", content=body.replace(b'"DEEP"', b"{}," * MOST_EVENTS + DEEP))
+
+    assert answer.json() == {"success": True, "refused": [{"index": 1, "reason": "json"}]}
+    assert waiting(store, "criteo") == 1
+    assert (many.status_code, many.json()["code"]) == (413, "too_many")
+
+
+# ── What a batch says once ───────────────────────────────────────────────────────────────────────
+
+
+def kept(redis: Redis, destination: str = "criteo") -> list[Change]:
+    """The changes of a lane, in their order."""
+    values = cast("list[bytes]", redis.lrange(f"relay:{{{destination}}}:lane:0/vip", 0, -1))
+    return [each.change for each in decode(values)]
+
+
+def test_the_context_beside_a_batch_is_that_of_each_event_whose_own_keys_come_first(
+    client: Client, redis: Redis
+) -> None:
+    shared = {"traits": {"email": "shared@example.com"}, **persona("vip")["context"]}
+    own = {"traits": {"email": "own@example.com"}}
+    track = {"type": "track", "event": "Audience Entered"}
+
+    answer = client.post(
+        "/v1/batch", json=batch(track, {**track, "context": own}, {**track, "context": 7}, context=shared)
+    )
+
+    assert answer.json() == {"success": True, "refused": [{"index": 2, "reason": "shape"}]}
+    assert [each.identifiers[0].value for each in kept(redis)] == ["shared@example.com", "own@example.com"]
+
+
+@pytest.mark.parametrize("shared", [None, 7, [], {}, "text"])
+def test_what_stands_beside_a_batch_and_is_no_object_is_not_looked_at(client: Client, shared: object) -> None:
+    answer = client.post("/v1/batch", json=batch(event(), context=shared, integrations=shared))
+
+    assert answer.json() == {"success": True}
+
+
+def test_events_that_cannot_be_read_are_refused_beside_a_context_too(client: Client) -> None:
+    answer = client.post("/v1/batch", json=batch(7, event(), {"type": "page"}, context={"a": 1}, integrations={"b": 2}))
+
+    assert answer.json() == {"success": True, "refused": [{"index": 0, "reason": "json"}], "ignored": 1}
+
+
+def test_rows_of_a_warehouse_come_through(client: Client, redis: Redis) -> None:
+    row = {"audience_key": "vip", "email": "jane@example.com"}
+    names = ["new", "updated", "deleted"]
+
+    answer = client.post(
+        "/v1/batch", json=batch(*({"type": "track", "event": name, "properties": row} for name in names))
+    )
+
+    assert answer.json() == {"success": True}
+    assert [each.entered for each in kept(redis)] == [True, True, False]
+
+
 @pytest.mark.parametrize("event_type", ["page", "screen", "group", "alias"])
 def test_what_is_about_no_audience_is_taken_counted_and_ignored(client: Client, store: Store, event_type: str) -> None:
     alone = client.post(f"/v1/{event_type}", json={"userId": "u", "type": "track"})
@@ -273,6 +367,38 @@ def test_a_key_of_several_is_enough_and_its_password_is_not_looked_at(store: Sto
         assert client.post("/v1/track", json=event()).status_code == 200
 
 
+def test_a_wrong_key_is_refused_before_the_body_is_read(store: Store, clock: Clock) -> None:
+    read: list[bytes] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        read.append(b"{}")
+        yield b"{}"
+
+    with gateway(store, clock, headers=basic("unknown")) as client:
+        assert client.post("/v1/batch", content=body()).status_code == 401
+        assert read == []
+        assert client.post("/v1/batch", content=body(), headers=basic(KEY)).status_code == 400
+        assert read == [b"{}"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "status"),
+    [
+        (b'"writeKey":"%b"' % KEY.encode(), 200),
+        (b'"writeKey" : "\\u0077%b"' % KEY[1:].encode(), 200),
+        (b'"a": {"writeKey":"unknown"}, "writeKey":"%b"' % KEY.encode(), 200),
+        (b'"a": {"writeKey":"%b"}' % KEY.encode(), 401),
+        (b'"a": {"writeKey":"%b"}, "writeKey": "unknown"' % KEY.encode(), 401),
+        (b'"writeKey": "\\ud83d"', 401),
+        (b'"writeKey": {"writeKey": 7}', 401),
+        (b"nothing", 401),
+    ],
+)
+def test_a_key_in_the_body_is_found_where_it_should_be(store: Store, clock: Clock, parts: bytes, status: int) -> None:
+    with gateway(store, clock, headers={}) as client:
+        assert client.post("/v1/batch", content=b'{"batch": [], %b}' % parts).status_code == status
+
+
 def test_without_keys_or_a_secret_everything_is_refused_with_what_to_configure(store: Store, clock: Clock) -> None:
     with gateway(store, clock, GatewaySettings()) as client:
         api = client.post("/v1/batch", json=batch(event()))
@@ -346,6 +472,31 @@ def test_an_event_that_is_too_large_is_refused_and_those_beside_it_are_taken(cli
     assert waiting(store, "criteo") == 1
 
 
+@pytest.mark.parametrize("path", ["/v1/track", "/v1/batch"])
+def test_an_event_is_as_large_as_it_came(client: Client, path: str) -> None:
+    numbers = b"[%b]" % b",".join([b"1e15"] * 6_000)
+    written = b'{"numbers": %b, %b' % (numbers, json.dumps(event()).encode()[1:])
+    shared = b'{"batch": [%b], "context": {"padding": "%b"}}' % (written, b"x" * 30_000)
+
+    answer = client.post(path, content=written if path == "/v1/track" else shared)
+
+    assert (len(written) < 32_768, answer.json()) == (True, {"success": True})
+
+
+def test_a_large_event_is_refused_beside_a_context_too(client: Client) -> None:
+    answer = client.post("/v1/batch", json=batch(event(padding="x" * 33_000), event(1), context={"a": 1}))
+
+    assert answer.json() == {"success": True, "refused": [{"index": 0, "reason": "too_large"}]}
+
+
+@pytest.mark.parametrize("path", ["/v1/track", "/v1/batch", "/webhooks/segment"])
+def test_a_byte_order_mark_may_come_first_whatever_the_address(client: Client, store: Store, path: str) -> None:
+    body = BOM + json.dumps(batch(event()) if path == "/v1/batch" else event()).encode()
+
+    assert client.post(path, content=body, headers=signature(body)).json() == {"success": True}
+    assert waiting(store, "criteo") == 1
+
+
 def test_a_batch_may_have_only_so_many_bytes(client: Client, store: Store) -> None:
     answer = client.post("/v1/batch", json=batch(*([event(0, padding="x" * 30_000)] * 18)))
 
@@ -368,8 +519,44 @@ def test_limits_are_as_configured(store: Store, clock: Clock) -> None:
     with gateway(store, clock, small) as client:
         event_answer = client.post("/v1/track", json=event(padding="x" * 1024))
         batch_answer = client.post("/v1/batch", json=batch(event(padding="x" * 2048)))
+        signed = json.dumps(event(padding="x" * 2048)).encode()
+        webhook_answer = client.post("/webhooks/segment", content=signed, headers=signature(signed))
 
-    assert (event_answer.status_code, batch_answer.status_code) == (413, 413)
+    assert [each.status_code for each in (event_answer, batch_answer, webhook_answer)] == [413] * 3
+
+
+class Watched(Intake):
+    """Remembers how many turns others had when it read each event."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.turns = 0
+        self.at: list[int] = []
+
+    def read(self, event: RawEvent | Opened, received_at: int, left_out: LeftOut) -> list[Routed] | Refusal:
+        self.at.append(self.turns)
+        return super().read(event, received_at, left_out)
+
+    async def take_turns(self) -> None:
+        while True:
+            self.turns += 1
+            await asyncio.sleep(0)
+
+
+def test_while_a_large_batch_is_read_others_have_their_turns(store: Store, clock: Clock) -> None:
+    intake = Watched(Router([CRITEO]), store, clock)
+
+    async def asked() -> int:
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://gateway")
+        async with client, application.router.lifespan_context(application):
+            others = asyncio.create_task(intake.take_turns())
+            answer = await client.post("/v1/batch", json=batch(*([7] * MOST_EVENTS)), headers=basic(KEY))
+            others.cancel()
+        return answer.status_code
+
+    application = Gateway(SETTINGS, intake, store, clock).application()
+    assert asyncio.run(asked()) == 200
+    assert len(set(intake.at)) == MOST_EVENTS // TURN_EVENTS + 1
 
 
 @pytest.mark.parametrize(
@@ -379,7 +566,11 @@ def test_limits_are_as_configured(store: Store, clock: Clock) -> None:
         (b"{", "json"),
         (b"\xff\xfe", "json"),
         (b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "json"),
-        (b'{"batch": [' + b"[" * 10_000 + b"]" * 10_000 + b"]}", "json"),
+        (b'{"batch": [' + b"[" * 10_000 + b"}" * 10_000 + b"]}", "json"),
+        (b'{"batch": [{]}', "json"),
+        (b'{"batch": [1], "more" 2}', "json"),
+        (b'{"batch": [1], "context": {"a": "\\ud83d"}, "more": "\\ud83d"}', "json"),
+        (json.dumps({"batch": []}).encode("utf-16"), "json"),
         (b"[]", "shape"),
         (b"null", "shape"),
         (b'"text"', "shape"),
