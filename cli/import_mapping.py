@@ -14,7 +14,6 @@ from cli import options
 from cli.imported import NoMapping, translate
 from cli.imported_fields import KINDS, Imported
 from cli.relay_toml import Place
-from producers.ndjson import BOM
 from worker import settings
 
 NOT_ALL: Final = 1
