@@ -40,6 +40,8 @@ from worker.store.store import open_store
 BACKLOG: Final = 2048
 KEEP_ALIVE_SECONDS: Final = 75
 """Longer than the usual proxy keeps a connection that nothing is sent on: it, not we, should close it."""
+START_SECONDS: Final = 30
+"""How long one of several processes may take to start, or to answer the one that keeps them, on a busy machine."""
 COLLECT_AFTER: Final = 50_000
 """Objects that were made and not freed."""
 APPLICATION: Final = "cli.serve:application"
@@ -141,6 +143,7 @@ def _server_settings(app: Starlette | str, gateway: GatewaySettings, workers: in
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=ending_seconds(gateway),
+        timeout_worker_healthcheck=START_SECONDS,
     )
 
 
