@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, cast
@@ -97,6 +97,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     unused = CONFIGURATION.format(url="http://127.0.0.1:1", age=60, settle=1)
     (folder / "relay.toml").write_text(unused + GATEWAY)
     (folder / "hasty.toml").write_text(f"{unused}{GATEWAY}body_seconds = 0.2\n")
+    (folder / "small.toml").write_text(f"{unused}{GATEWAY}max_event_bytes = 1024\n")
     with EmbeddedRedis(folder / ".relay"):
         yield folder
     log = folder / "serve.log"
@@ -142,12 +143,13 @@ def properties(number: int, audience: str) -> dict[str, Any]:
     return {"audience_key": audience, audience: number % 3 > 0, "email": f"user-{number}@example.com"}
 
 
-def event(number: int, audience: str = "vip") -> dict[str, Any]:
+def event(number: int, audience: str = "vip", **parts: Any) -> dict[str, Any]:
     return {
         "type": "track",
         "event": "Audience Entered",
         "messageId": f"m-{number}",
         "properties": properties(number, audience),
+        **parts,
     }
 
 
@@ -347,17 +349,49 @@ def test_when_the_one_that_keeps_them_is_killed_the_others_end_and_free_the_port
         wait_until(lambda: not is_open(gateway.address))
 
 
+def test_on_sighup_each_of_several_processes_is_replaced_and_obeys_the_new_configuration(
+    folder: Path, store: Store
+) -> None:
+    configuration = folder / "replaced.toml"
+    configuration.write_text((folder / "relay.toml").read_text())
+    with serving(folder, "--port", "0", "--workers", "2", "--config", str(configuration)) as gateway:
+        wait_until(lambda: len(gateway.pids()) == 2)
+        assert gateway.post("/v1/track", event(1)).status_code == 200
+        configuration.write_text(configuration.read_text().replace(KEY, "another-key"))
+        gateway.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(gateway.pids()) == 4 and not any(map(lives, gateway.pids()[:2])))
+
+        answers = [gateway.post("/v1/track", event(2)).status_code for _ in range(20)]
+        taken = httpx.post(f"{gateway.url}/v1/track", json=event(2), auth=("another-key", ""))
+        assert gateway.end() == 0
+    assert answers == [401] * 20
+    assert (taken.status_code, waiting(store)["criteo"]) == (200, 2)
+
+
+def lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 # ── The end, and slow clients ────────────────────────────────────────────────────────────────────
 
 
-def test_at_the_end_what_is_in_hand_is_answered(folder: Path, store: Store) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_at_the_end_what_is_in_hand_is_answered(folder: Path, store: Store, workers: str) -> None:
     body = json.dumps({**event(1), "writeKey": KEY}).encode()
-    with serving(folder) as gateway, socket.create_connection(gateway.address) as connection:
+    with (
+        serving(folder, "--port", "0", "--workers", workers) as gateway,
+        socket.create_connection(gateway.address) as connection,
+    ):
+        wait_until(lambda: len(gateway.pids()) == int(workers))
         connection.sendall(head(len(body)) + body[:10])
         httpx.get(f"{gateway.url}/healthz")
         gateway.process.send_signal(signal.SIGTERM)
         wait_until(lambda: "Waiting for connections to close" in gateway.said())
-        assert not is_open(gateway.address)
+        assert workers == "2" or not is_open(gateway.address)  # of several, the one that keeps them listens on
         connection.sendall(body[10:])
         answer = everything(connection)
 
@@ -381,6 +415,42 @@ def test_a_client_that_sends_nothing_is_cut_off_also_at_the_end(folder: Path) ->
             assert everything(late).startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.parametrize(("headers", "are_told"), [(b"authorization: Basic bm86\r\n", 401), (b"", 503)])
+def test_senders_who_have_shown_no_key_leave_room_to_those_who_have(
+    gateway: Serving, store: Store, headers: bytes, are_told: int
+) -> None:
+    """More than all the room there is would be taken by these, who never end their bodies."""
+    before, count = gateway.requests("/v1/batch", are_told), 140
+    with ExitStack() as opened, ThreadPoolExecutor(count) as threads:
+        stalling = [opened.enter_context(socket.create_connection(gateway.address)) for _ in range(count)]
+        list(threads.map(lambda each: send_all(each, head(500_000, "/v1/batch", headers) + b" " * 499_000), stalling))
+        wait_until(lambda: gateway.requests("/v1/batch", are_told) > before)
+
+        known = [gateway.post("/v1/batch", {"batch": [event(1, padding="x" * 20_000)] * 20}) for _ in range(5)]
+
+    assert [each.status_code for each in known] == [200] * 5
+
+
+def send_all(connection: socket.socket, content: bytes) -> None:
+    with suppress(OSError):  # it may be answered before, and cut off
+        connection.sendall(content)
+
+
+def test_limits_are_as_configured(folder: Path, store: Store) -> None:
+    with serving(folder, "--port", "0", "--config", str(folder / "small.toml")) as gateway:
+        answer = gateway.post("/v1/batch", {"batch": [event(1), event(2, padding="x" * 1024)]})
+
+    assert answer.json() == {"success": True, "refused": [{"index": 1, "reason": "too_large"}]}
+
+
+def test_a_redis_that_hangs_keeps_a_sender_for_five_seconds(gateway: Serving, store: Store, redis: Redis) -> None:
+    with writes_waiting(redis):
+        answer = gateway.post("/v1/track", event(1), timeout=30)
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert 4.5 < answer.elapsed.total_seconds() < 8
+
+
 def test_a_body_without_end_is_cut_off(gateway: Serving) -> None:
     before = gateway.requests("/v1/track", 413)
     sent = 0
@@ -402,6 +472,7 @@ def test_a_redis_that_is_away_keeps_it_from_being_ready_not_from_starting(tmp_pa
 
         assert gateway.end(signal.SIGINT) == 0
     assert (ready.status_code, answer.status_code) == (503, 503)
+    assert 1.3 < answer.elapsed.total_seconds() < 3.5  # it repeats for that long
     assert "retry-after" in answer.headers
 
 
@@ -419,9 +490,9 @@ def test_a_port_that_is_taken_is_told_with_what_to_do(folder: Path) -> None:
     assert f"127.0.0.1:{port} is taken; choose another with --port" in result.stderr
 
 
-def head(length: int) -> bytes:
-    lines = ["POST /v1/track HTTP/1.1", "host: gateway", "content-type: application/json", f"content-length: {length}"]
-    return "\r\n".join([*lines, "", ""]).encode()
+def head(length: int, path: str = "/v1/track", headers: bytes = b"") -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "host: gateway", "content-type: application/json", f"content-length: {length}"]
+    return "\r\n".join([*lines, ""]).encode() + headers + b"\r\n"
 
 
 def everything(connection: socket.socket) -> bytes:

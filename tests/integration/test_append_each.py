@@ -75,6 +75,15 @@ def test_a_full_redis_is_told_of_each(store: Store, redis: Redis) -> None:
     assert [type(each) for each in outcomes] == [StoreFull, StoreFull]
 
 
+def test_well_before_redis_is_full_nothing_is_appended(redis: Redis, clock: Clock) -> None:
+    used = cast("dict[str, int]", redis.info("memory"))["used_memory"]
+
+    with maxmemory(redis, round(used / 0.85)), pytest.raises(StoreFull, match="of its maxmemory"):
+        Store(redis, now_ms=clock).append_each([(VIP, changes("a"), "1")])
+    with maxmemory(redis, used * 2):
+        assert Store(redis, now_ms=clock).append_each([(VIP, changes("a"), "1")]) == [1]
+
+
 def test_a_redis_that_takes_no_writes_is_unavailable(redis: Redis, store: Store) -> None:
     store.append_each([(VIP, changes("a"), "1")])
     redis.replicaof("127.0.0.1", "1")
