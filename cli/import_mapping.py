@@ -14,6 +14,7 @@ from cli import options
 from cli.imported import NoMapping, translate
 from cli.imported_fields import KINDS, Imported
 from cli.relay_toml import Place
+from producers.events import BOM
 from worker import settings
 
 NOT_ALL: Final = 1
