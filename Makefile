@@ -75,7 +75,8 @@ $(PEERS)/.installed: bench/peers/requirements.lock
 segment:
 	@if ! command -v npm > /dev/null; then echo "npm is not here: Segment's onBatch is left out"; \
 	elif [ $(SEGMENT)/node_modules -nt $(SEGMENT)/package-lock.json ]; then :; \
-	else cd $(SEGMENT) && npm ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error && touch node_modules; fi
+	elif (cd $(SEGMENT) && npm ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error && touch node_modules); then :; \
+	else echo "npm could not install Segment's packages: onBatch is left out"; fi
 
 .PHONY: lock
 lock: ## resolve the dependencies anew (needs uv)

@@ -1,16 +1,17 @@
 """`python -m bench.check`: whether loads and drains are as fast as they were, by their ratio to a calibration.
 
-A calibration and a piece of each work take turns, several times, in this one process; the best of each counts. So it
-says little of how fast they are, and much of whether they have become slower.
+A calibration and a piece of each work take turns, several times, in this one process; the best of each counts. What
+counts is time of a core, of this process and its Redis together: it hardly depends on who else is busy. So this says
+whether work has become dearer, not how fast it is, and nothing of time that is only waited.
 """
 
 import gc
 import logging
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Final, NamedTuple
 
 import click
@@ -19,7 +20,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from bench.calibration import calibrate
+from bench.calibration import calibrate, core_seconds
 from bench.events import events
 from bench.figures import NotMeasured
 from bench.in_memory import InMemory
@@ -31,6 +32,7 @@ from worker.flush import flush_next
 BASELINE: Final = Path(__file__).with_name("baseline.json")
 SLACK: Final = 0.2
 ROUNDS: Final = 7
+ATTEMPTS: Final = 3
 EVENTS: Final = 20_000
 
 
@@ -61,13 +63,32 @@ def compare(found: Mapping[str, float], stored: Mapping[str, float]) -> list[Com
 def main(*, store: bool) -> None:
     """Compare loads and drains with the stored baseline; exit with 1 when one is more than 20 % slower."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    gc.freeze()
     with tempfile.TemporaryDirectory(prefix="audience-relay-bench-") as folder:
-        found = ratios(Path(folder))
-    if store:
-        BASELINE.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
-    compared = compare(found, msgspec.json.decode(BASELINE.read_bytes(), type=dict[str, float]))
+        if store:
+            kept = middle([ratios(Path(folder)) for _ in range(ATTEMPTS)])
+            BASELINE.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
+            return
+        compared = _compared(Path(folder), msgspec.json.decode(BASELINE.read_bytes(), type=dict[str, float]))
     _print(console(), compared)
     sys.exit(1 if any(each.failed for each in compared) else 0)
+
+
+def middle(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of each work the median of some runs."""
+    return {name: median(run[name] for run in runs) for name in runs[0]}
+
+
+def _compared(folder: Path, stored: Mapping[str, float]) -> list[Compared]:
+    """What seems slower is measured again: noise passes, and what has become slower stays so."""
+    best: dict[str, float] = {}
+    compared: list[Compared] = []
+    for _ in range(ATTEMPTS):
+        best = {name: max(ratio, best.get(name, 0.0)) for name, ratio in ratios(folder).items()}
+        compared = compare(best, stored)
+        if not any(each.failed for each in compared):
+            break
+    return compared
 
 
 def ratios(folder: Path) -> dict[str, float]:
@@ -75,7 +96,6 @@ def ratios(folder: Path) -> dict[str, float]:
     best: dict[str, float] = {}
     destinations = [destination(kind, audiences=kind) for kind in KINDS]
     with rig(folder, destinations) as made:
-        gc.freeze()
         for turn in range(ROUNDS):
             for name, rate in _turn(made, turn):
                 best[name] = max(rate, best.get(name, 0.0))
@@ -87,22 +107,22 @@ def _turn(made: Rig, turn: int) -> Iterator[tuple[str, float]]:
     for kind in KINDS:
         yield "calibration", calibrate(made.redis)
         source_events = list(events(EVENTS, first=turn * EVENTS, prefix=kind))
-        started = time.perf_counter()
+        started = core_seconds(made.redis)
         report = made.intake().accept_many(source_events)
-        yield f"load.{kind}", EVENTS / (time.perf_counter() - started)
+        yield f"load.{kind}", EVENTS / (core_seconds(made.redis) - started)
         if report.changes != {kind: EVENTS}:
             raise NotMeasured(f"{dict(report.changes)} in place of {EVENTS} changes for {kind}")
         yield f"drain.{kind}", _drained(made, kind)
 
 
 def _drained(made: Rig, kind: str) -> float:
-    """Changes a second, vendors answering from memory."""
+    """Changes a second of a core, vendors answering from memory."""
     client = InMemory()
     edges = open_edges(made.settings.destination(kind), made.store, client)
-    started, left = time.perf_counter(), EVENTS
+    started, left = core_seconds(made.redis), EVENTS
     while left and (done := flush_next(edges)):
         left -= done.changes
-    seconds = time.perf_counter() - started
+    seconds = core_seconds(made.redis) - started
     if left or client.sink.tally.identifiers != EVENTS:
         raise NotMeasured(f"{client.sink.tally.identifiers} identifiers in place of {EVENTS} were sent to {kind}")
     return EVENTS / seconds
