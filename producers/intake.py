@@ -171,7 +171,7 @@ class Intake:
         after the last repetition.
         """
         full: set[LaneKey] = set()
-        there = Counter[LaneKey]()
+        before: list[Piece] = []
         for pieces in chunk.rounds():
             given = [piece for piece in pieces if piece[0] not in full]
             outcomes = self._persist(partial(self._store.append_each, given))
@@ -180,8 +180,8 @@ class Intake:
                     raise error
                 lane = given[place][0]
                 full.add(lane)
-                on_full(lane, there[lane], error)
-            there.update({lane: len(changes) for lane, changes, _ in given if lane not in full})
+                on_full(lane, sum(len(changes) for whose, changes, _ in before if whose == lane), error)
+            before += given
 
     def append_singly(self, chunks: Sequence["Chunk"], report: Report) -> list[StoreFull | None]:
         """Append the changes of chunks as `append` does, each chunk for itself, in their order.
