@@ -176,13 +176,14 @@ def test_of_a_request_without_room_nothing_comes_after_what_had_none() -> None:
 
 
 def test_nothing_that_came_before_a_request_to_forget_is_stored_after_it() -> None:
-    store = Narrow(room=2)
+    store = Narrow(room=3)
     erasures = LaneKey.erasures("criteo")
-    forgetting = Chunk.joined([chunk("a", VIP, VIP), chunk("forget", erasures)])
+    forgetting = Chunk.joined([chunk("a", VIP), chunk("forget", erasures)])
+    chunks = [chunk("large", VIP, VIP, VIP), forgetting, chunk("b", VIP)]
 
-    outcomes = with_commit(store, lambda commit: while_busy(commit, store, forgetting, chunk("b", VIP)))
+    outcomes = with_commit(store, lambda commit: while_busy(commit, store, *chunks))
 
-    assert codes(outcomes) == ["full", None]
+    assert codes(outcomes) == ["full", "full", None]
     assert store.lanes == {VIP: ["first", "b"], erasures: ["forget"]}
 
 
