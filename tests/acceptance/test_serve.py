@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, cast
@@ -419,11 +420,13 @@ def test_a_client_that_sends_nothing_is_cut_off_also_at_the_end(folder: Path) ->
 def test_senders_who_have_shown_no_key_leave_room_to_those_who_have(
     gateway: Serving, store: Store, headers: bytes, are_told: int
 ) -> None:
-    """More than all the room there is would be taken by these, who never end their bodies."""
-    before, count = gateway.requests("/v1/batch", are_told), 140
-    with ExitStack() as opened, ThreadPoolExecutor(count) as threads:
-        stalling = [opened.enter_context(socket.create_connection(gateway.address)) for _ in range(count)]
-        list(threads.map(lambda each: send_all(each, head(500_000, "/v1/batch", headers) + b" " * 499_000), stalling))
+    """These, who never end their bodies, would take all the room there is, and small ones what is left of it."""
+    before = gateway.requests("/v1/batch", are_told)
+    with ExitStack() as opened, ThreadPoolExecutor(140) as threads:
+        for count, size in ((140, 499_000), (40, 20_000)):
+            stalling = [opened.enter_context(socket.create_connection(gateway.address)) for _ in range(count)]
+            content = head(500_000, "/v1/batch", headers) + b" " * size
+            list(threads.map(partial(send_all, content=content), stalling))
         wait_until(lambda: gateway.requests("/v1/batch", are_told) > before)
 
         known = [gateway.post("/v1/batch", {"batch": [event(1, padding="x" * 20_000)] * 20}) for _ in range(5)]
