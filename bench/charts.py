@@ -13,7 +13,7 @@ Scale = Callable[[float], float]
 
 WIDTH: Final = 860
 LABELS: Final = 300
-VALUES: Final = 110
+VALUES: Final = 140
 ROW: Final = 30
 TOP: Final = 26
 PLOT: Final = WIDTH - LABELS - VALUES
