@@ -124,20 +124,17 @@ class _Loading:
         events = read_events(path, source, place, self._form, start=start, max_bytes=self._intake.max_event_bytes)
         with Behind() as behind:
             for reads in chunks(events, marker.every, trickling=not marker.resumes):
-                refused = list[RefusedLine]()
-                chunk = self._gather(path, reads, refused)
+                chunk, refused = self._gather(path, reads)
                 behind.do(partial(self._store, chunk, refused, marker, marker.spot(source), replace(place)))
                 if not marker.resumes:
                     behind.wait()
 
-    def _gather(self, path: str, reads: Sequence[Read], refused: list[RefusedLine]) -> Chunk:
-        contents = {line: content for line, _, content in reads} if self._on_refused is not None else {}
-
-        def refuse(line: int, reason: Reason) -> None:
-            if contents:
-                refused.append(RefusedLine(path, line, reason, contents[line]))
-
-        return self._intake.gather([(line, event) for line, event, _ in reads], refuse)
+    def _gather(self, path: str, reads: Sequence[Read]) -> tuple[Chunk, list[RefusedLine]]:
+        refused = list[tuple[int, Reason]]()
+        lines = [(line, event) for line, event, _ in reads]
+        chunk = self._intake.gather(lines, lambda line, reason: refused.append((line, reason)))
+        contents = {line: content for line, _, content in reads} if refused else {}
+        return chunk, [RefusedLine(path, line, reason, contents[line]) for line, reason in refused]
 
     def _store(self, chunk: Chunk, refused: Iterable[RefusedLine], marker: Marker, spot: Spot, place: Place) -> None:
         part, start = Report(), marker.start
