@@ -1,6 +1,7 @@
 """A vendor without a network: an HTTP client that answers from memory, and tells what HTTP itself costs us."""
 
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import httpx
@@ -23,19 +24,20 @@ class _Answers(httpx.BaseTransport):
         return httpx.Response(200, headers=_HEADERS, content=answer)
 
 
-class _Clocked(httpx.BaseTransport):
-    """What goes through it, timed: the gate, which is the relay's own work, and the answer out of memory."""
+class Clocked(httpx.BaseTransport):
+    """How many seconds, by some clock, went into what is behind it."""
 
-    def __init__(self, inner: httpx.BaseTransport) -> None:
+    def __init__(self, inner: httpx.BaseTransport, clock: Callable[[], float]) -> None:
         self._inner = inner
+        self._clock = clock
         self.seconds = 0.0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        started = time.perf_counter()
+        started = self._clock()
         try:
             return self._inner.handle_request(request)
         finally:
-            self.seconds += time.perf_counter() - started
+            self.seconds += self._clock() - started
 
 
 class InMemory(httpx.Client):
@@ -43,7 +45,8 @@ class InMemory(httpx.Client):
 
     def __init__(self) -> None:
         self.sink = Sink()
-        self._through = _Clocked(GatedTransport(_Answers(self.sink)))
+        self._through = Clocked(GatedTransport(_Answers(self.sink)), time.perf_counter)
+        """The gate, which is the relay's own work, and the answer out of memory."""
         self._sending = 0.0
         super().__init__(transport=self._through, trust_env=False)
 

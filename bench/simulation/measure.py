@@ -20,6 +20,7 @@ import httpx
 import structlog
 from redis import Redis
 
+from bench.in_memory import Clocked
 from bench.simulation.terms import Costs
 from cli.embedded import EmbeddedRedis
 from producers.intake import Intake
@@ -117,7 +118,7 @@ def _spend(settings: Settings, redis: Redis, work: Work) -> Spent:
     redis.flushall()
     store, vendor = (
         open_store(settings),
-        _Aside(httpx.WSGITransport(app=Sandbox(criteo=CriteoSwitches(rate_limit=None)))),
+        Clocked(httpx.WSGITransport(app=Sandbox(criteo=CriteoSwitches(rate_limit=None))), time.process_time),
     )
     intake = Intake(Router(settings.destinations), store, lambda: int(time.time() * 1000))
     clocks = _Clocks(redis, vendor)
@@ -140,23 +141,8 @@ def _drain(edges: Edges, waiting: int) -> None:
         raise RuntimeError(f"{delivered} of {waiting} changes were delivered")
 
 
-class _Aside(httpx.BaseTransport):
-    """Notes what the stand-in takes of this process."""
-
-    def __init__(self, inner: httpx.BaseTransport) -> None:
-        self._inner = inner
-        self.seconds = 0.0
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        started = time.process_time()
-        try:
-            return self._inner.handle_request(request)
-        finally:
-            self.seconds += time.process_time() - started
-
-
 class _Clocks:
-    def __init__(self, redis: Redis, vendor: _Aside) -> None:
+    def __init__(self, redis: Redis, vendor: Clocked) -> None:
         self._redis, self._vendor = redis, vendor
 
     def read(self) -> tuple[float, float]:
