@@ -125,6 +125,9 @@ def test_keep_leaves_the_folder_with_logs_that_name_nobody(start: Callable[..., 
 
 # ── When it is ended early ───────────────────────────────────────────────────────────────────────
 
+ENDLESS = ("--events", "400000")
+"""So many that a demo is far from its end when its workers have begun, on a slow machine too."""
+
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
 
@@ -133,7 +136,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks for process
 def test_a_demo_that_is_told_to_end_leaves_nothing_behind(
     start: Callable[..., Running], temporary: Path, number: signal.Signals
 ) -> None:
-    running = start("--events", "20000")
+    running = start(*ENDLESS)
     workers, children = running.await_workers(), running.children()
 
     running.process.send_signal(number)
@@ -147,7 +150,7 @@ def test_a_demo_that_is_told_to_end_leaves_nothing_behind(
 
 @on_linux
 def test_a_worker_that_ends_early_is_told_with_its_log(start: Callable[..., Running], temporary: Path) -> None:
-    running = start("--events", "20000")
+    running = start(*ENDLESS)
     victim, other = running.await_workers()
 
     os.kill(victim, signal.SIGKILL)
