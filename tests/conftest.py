@@ -5,12 +5,16 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from redis import Redis
 
 from cli.embedded import EmbeddedRedis
 from worker.store import keys
 from worker.store.connection import connect
 from worker.store.store import Store
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")  # a busy one fails no property
 
 
 class Clock:
@@ -54,7 +58,7 @@ def store(redis: Redis, clock: Clock) -> Store:
     return Store(redis, now_ms=clock)
 
 
-def wait_until(fact: Callable[[], bool], *, within: float = 20.0) -> None:
+def wait_until(fact: Callable[[], bool], *, within: float = 40.0) -> None:
     """Return as soon as the fact holds; fail when it does not within so many seconds."""
     deadline = time.monotonic() + within
     while not fact():

@@ -204,7 +204,7 @@ def test_a_worker_that_is_told_to_stop_ends_in_time_and_another_goes_on(fleet: F
 
     assert worker.wait(timeout=35) == 0
     assert time.monotonic() - told_at < 30
-    wait_until(fleet.drained, within=10)
+    wait_until(fleet.drained)
     assert fleet.members("criteo") == plain("zoe", *PEOPLE)
 
 

@@ -20,7 +20,7 @@ def test_a_flush_that_breaks_off_anywhere_is_made_good(redis: Redis) -> None:
 def test_flushes_that_break_off_one_after_another_converge(redis: Redis) -> None:
     stage = Stage(redis)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(plans)
     def converge(plan: Sequence[Act]) -> None:
         stage.check(plan)

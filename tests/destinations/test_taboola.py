@@ -873,7 +873,7 @@ _ANSWERS = st.builds(
 
 
 @given(answers=st.lists(_ANSWERS, min_size=6, max_size=6), by_id=st.booleans(), adds=st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_whatever_taboola_answers_an_instruction_comes_of_it(
     answers: Sequence[Response], *, by_id: bool, adds: bool
 ) -> None:

@@ -62,9 +62,7 @@ def waiting(store: Store, destination: str) -> int:
 
 def test_lanes_do_what_the_model_says(client: Redis) -> None:
     """Dead letters and erasures with them."""
-    run_state_machine_as_test(
-        machine_for(client), settings=settings(max_examples=20, stateful_step_count=50, deadline=None)
-    )
+    run_state_machine_as_test(machine_for(client), settings=settings(max_examples=20, stateful_step_count=50))
 
 
 def test_each_destination_lies_on_one_node(nodes: Cluster, store: Store) -> None:

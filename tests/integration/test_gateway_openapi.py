@@ -31,7 +31,6 @@ CONFORMS: Final = CHECKS.get_by_names(
 )
 FEW: Final = settings(
     max_examples=20,
-    deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )

@@ -162,7 +162,7 @@ arrivals = st.tuples(
 flushes = st.tuples(st.just("flush"), st.integers(0, 3), st.integers(1, 4))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps=st.lists(arrivals | flushes, max_size=30))
 def test_whatever_the_number_is_meanwhile_the_last_change_of_each_person_is_the_last_one_delivered(
     redis_url: str, steps: Sequence[tuple[str, object, int]]

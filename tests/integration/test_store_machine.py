@@ -9,6 +9,4 @@ from tests.chaos.lane_machine import machine_for
 
 def test_lanes_do_what_the_model_says(redis: Redis) -> None:
     """After every step Redis holds what the model says, and in the end everything can be drained."""
-    run_state_machine_as_test(
-        machine_for(redis), settings=settings(max_examples=100, stateful_step_count=50, deadline=None)
-    )
+    run_state_machine_as_test(machine_for(redis), settings=settings(max_examples=100, stateful_step_count=50))

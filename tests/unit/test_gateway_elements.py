@@ -16,7 +16,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None, database=None)
+@settings(database=None)
 @given(st.lists(VALUES, max_size=5))
 def test_the_elements_of_a_list_are_told_whatever_is_in_them(values: list[object]) -> None:
     text = json.dumps(values, indent=1).encode()
@@ -24,7 +24,7 @@ def test_the_elements_of_a_list_are_told_whatever_is_in_them(values: list[object
     assert [json.loads(each) for each in elements(text)] == values
 
 
-@settings(deadline=None, database=None)
+@settings(database=None)
 @given(st.dictionaries(TEXTS, VALUES, max_size=5))
 def test_so_are_the_members_of_an_object(members: dict[str, object]) -> None:
     found = elements(json.dumps(members).encode())
