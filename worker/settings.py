@@ -242,7 +242,7 @@ def _destination(table: Any, place: Place, mistakes: Mistakes) -> DestinationSet
 def _check_broker(file: _File | None, mistakes: Mistakes) -> None:
     if file is None or file.celery.broker_url is not None or file.redis.url is None:
         return
-    if locate(file.redis.url).form == "cluster":
+    if locate(file.redis.url).is_cluster:
         mistakes.add(("redis", "url"), NO_CLUSTER)
 
 

@@ -226,6 +226,25 @@ def test_a_cluster_that_is_away_is_unavailable() -> None:
         connect(f"redis+cluster://127.0.0.1:{free_port()}")
 
 
+@pytest.mark.parametrize(("scheme", "first"), [("redis+cluster", b"*"), ("rediss+cluster", b"\x16")])
+def test_a_cluster_is_spoken_to_in_tls_when_the_url_says_so(scheme: str, first: bytes) -> None:
+    """No server here speaks it: what the client says first tells a handshake (RFC 8446, 5.1) from a command."""
+    said: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hear() -> None:
+            with listener.accept()[0] as connection:
+                said.append(connection.recv(1))
+
+        hearing = threading.Thread(target=hear)
+        hearing.start()
+        with pytest.raises(StoreUnavailable):
+            connect(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}")
+        hearing.join()
+
+    assert said == [first]
+
+
 # ── Celery and Flower ────────────────────────────────────────────────────────────────────────────
 
 PROBE = """

@@ -65,6 +65,14 @@ def test_a_sentinel_url_has_hosts_and_a_service(scheme: str) -> None:
     assert location.sentinel_options["password"] == "s=s"
 
 
+def test_a_cluster_url_has_nodes_and_maybe_tls() -> None:
+    location = locate("rediss+cluster://one,two:7000?ssl_ca_certs=/ca.pem")
+
+    assert location.hosts == (Host("one", 6379), Host("two", 7000))
+    assert location.tls == {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": "/ca.pem"}
+    assert locate("redis+cluster://one").tls == {}
+
+
 @pytest.mark.parametrize(
     ("url", "mistake"),
     [
@@ -81,6 +89,8 @@ def test_a_sentinel_url_has_hosts_and_a_service(scheme: str) -> None:
         ("redis+sentinel://h1,h2", "the service is missing"),
         ("redis+sentinel://h1,/main", "the host is missing or malformed"),
         ("redis+cluster://h/1", "a Redis Cluster has no database but 0"),
+        ("rediss+cluster://h/1", "a Redis Cluster has no database but 0"),
+        ("redis+cluster://h?ssl_ca_certs=/ca.pem", "unknown option ssl_ca_certs; allowed: none"),
     ],
 )
 def test_a_url_that_cannot_be_used_says_why_and_not_what_it_holds(url: str, mistake: str) -> None:
@@ -210,9 +220,10 @@ def test_the_broker_asks_a_sentinel_once_and_then_the_next() -> None:
     assert asking["socket_connect_timeout"] == asking["socket_timeout"] == 2
 
 
-def test_a_cluster_has_no_broker_form() -> None:
+@pytest.mark.parametrize("scheme", ["redis+cluster", "rediss+cluster"])
+def test_a_cluster_has_no_broker_form(scheme: str) -> None:
     with pytest.raises(ConfigurationError, match=r"a Redis Cluster cannot be the broker.* set celery.broker_url"):
-        broker_url("redis+cluster://h:7000")
+        celery_broker(f"{scheme}://h:7000")
 
 
 @pytest.mark.parametrize("url", ["amqp://u:p@h//", "sqs://", "redis://h/1?x=y", "redis+socket:///s?virtual_host=1"])

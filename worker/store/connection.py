@@ -76,7 +76,7 @@ def connect(redis_url: str) -> Redis:
     match location.form:
         case "sentinel":
             return _through_sentinels(location)
-        case "cluster":
+        case "cluster" | "tls cluster":
             return _to_cluster(location)
         case "unix":
             return Redis(unix_socket_path=location.path, **_client_options(location))
@@ -222,7 +222,7 @@ class _Cluster(RedisCluster):
 
 
 def _client_options(location: RedisLocation) -> dict[str, Any]:
-    tls = {"ssl": True, **location.tls} if location.form == "tls" else {}
+    tls = {"ssl": True, **location.tls} if location.tls else {}
     credentials = {"username": location.username, "password": location.password}
     return {"db": location.db, **credentials, **tls, **_socket_options()}
 
@@ -279,7 +279,8 @@ def _unfit(client: Redis, info: dict[str, Any]) -> list[str]:
     if tuple(int(part) for part in found.split(".")[:2]) < OLDEST:
         return [f"redis.url: Redis {found} is too old; 6.2 or newer is needed"]
     if info.get("redis_mode") == "cluster" and isinstance(client, Redis):
-        return ["redis.url: this is a node of a Redis Cluster; write redis+cluster://, and set celery.broker_url"]
+        form = "redis+cluster:// (with TLS rediss+cluster://)"
+        return [f"redis.url: this is a node of a Redis Cluster; write {form}, and set celery.broker_url"]
     return []
 
 

@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 
 from worker.errors import ConfigurationError
 
-Form = Literal["tcp", "tls", "unix", "sentinel", "cluster"]
+Form = Literal["tcp", "tls", "unix", "sentinel", "cluster", "tls cluster"]
 
 FORMS: Final[Mapping[str, Form]] = {
     "redis": "tcp",
@@ -19,6 +19,7 @@ FORMS: Final[Mapping[str, Form]] = {
     "redis+sentinel": "sentinel",
     "sentinel": "sentinel",
     "redis+cluster": "cluster",
+    "rediss+cluster": "tls cluster",
 }
 NO_CLUSTER: Final = (
     "a Redis Cluster cannot be the broker: Celery does not support it; "
@@ -33,6 +34,7 @@ _EXAMPLES: Final[Mapping[Form, str]] = {
     "unix": "unix:///path/redis.sock[?db=0]",
     "sentinel": "redis+sentinel://[user:password@]host1:26379,host2:26379/service[/db]",
     "cluster": "redis+cluster://[user:password@]host[:6379]",
+    "tls cluster": "rediss+cluster://[user:password@]host[:6379][?ssl_ca_certs=FILE]",
 }
 _TLS_OPTIONS: Final = frozenset({"ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"})
 _OPTIONS: Final[Mapping[Form, frozenset[str]]] = {
@@ -41,8 +43,11 @@ _OPTIONS: Final[Mapping[Form, frozenset[str]]] = {
     "unix": frozenset({"db"}),
     "sentinel": frozenset({"db", "sentinel_username", "sentinel_password"}),
     "cluster": frozenset(),
+    "tls cluster": _TLS_OPTIONS,
 }
-_ONLY_OURS: Final = frozenset({"rediss", "unix", "redis+sentinel", "redis+cluster"})
+_ONLY_OURS: Final = frozenset({"rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+cluster"})
+_CLUSTERS: Final[frozenset[Form]] = frozenset({"cluster", "tls cluster"})
+_ENCRYPTED: Final[frozenset[Form]] = frozenset({"tls", "tls cluster"})
 _CERT_REQS: Final = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 _HOST: Final = re.compile(r"(?:\[(?P<ipv6>[^\]]+)\]|(?P<name>[^:\[\]]+))(?::(?P<port>\d{1,5}))?")
 
@@ -73,9 +78,13 @@ class RedisLocation:
     """What else the URL says: `ssl_…` for TLS, `sentinel_…` for the sentinels' own credentials."""
 
     @property
+    def is_cluster(self) -> bool:
+        return self.form in _CLUSTERS
+
+    @property
     def tls(self) -> dict[str, Any]:
         """The TLS options as redis-py takes them, certificates required unless said otherwise; empty without TLS."""
-        if self.form != "tls":
+        if self.form not in _ENCRYPTED:
             return {}
         texts = {key: value for key, value in self.options.items() if key in _TLS_OPTIONS}
         converted: dict[str, Any] = {"ssl_cert_reqs": _CERT_REQS[texts.pop("ssl_cert_reqs", "required")]}
@@ -137,7 +146,7 @@ def broker_url(redis_url: str) -> BrokerForm:
             return BrokerForm(f"{socket}?virtual_host={location.db}")
         case "sentinel":
             return _sentinel_broker(location)
-        case "cluster":
+        case "cluster" | "tls cluster":
             raise ConfigurationError([NO_CLUSTER])
 
 
@@ -204,7 +213,7 @@ def _path(path: str, db_option: str | None, form: Form) -> tuple[str, str, int]:
 def _db(text: str, form: Form) -> int:
     if text and not text.isdecimal():
         raise _mistake(f"the database must be a number; write {_EXAMPLES[form]}")
-    if form == "cluster" and int(text or 0):
+    if form in _CLUSTERS and int(text or 0):
         raise _mistake("a Redis Cluster has no database but 0")
     return int(text or 0)
 
@@ -213,7 +222,7 @@ def _hosts(text: str, form: Form) -> tuple[Host, ...]:
     if form == "unix":
         return ()
     port = 26379 if form == "sentinel" else 6379
-    texts = text.split(",") if form in {"sentinel", "cluster"} else [text]
+    texts = text.split(",") if form in {"sentinel", *_CLUSTERS} else [text]
     return tuple(_host(each, port, form) for each in texts)
 
 
