@@ -125,7 +125,7 @@ def test_keep_leaves_the_folder_with_logs_that_name_nobody(start: Callable[..., 
 
 # ── When it is ended early ───────────────────────────────────────────────────────────────────────
 
-ENDLESS = ("--events", "400000")
+ENDLESS = ("--events", "100000")
 """So many that a demo is far from its end when its workers have begun, on a slow machine too."""
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
