@@ -3,6 +3,8 @@
 import fnmatch
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -56,6 +58,17 @@ def clock() -> Clock:
 def store(redis: Redis, clock: Clock) -> Store:
     """A store on the test's clock."""
     return Store(redis, now_ms=clock)
+
+
+@contextmanager
+def maxmemory(redis: Redis, size: int) -> Iterator[None]:
+    """With so many bytes, Redis may be full."""
+    before = cast("dict[str, str]", redis.config_get("maxmemory"))["maxmemory"]
+    redis.config_set("maxmemory", size)
+    try:
+        yield
+    finally:
+        redis.config_set("maxmemory", before)
 
 
 def wait_until(fact: Callable[[], bool], *, within: float = 40.0) -> None:

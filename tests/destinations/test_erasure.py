@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from redis import Redis
 
 from producers.intake import Intake
 from producers.routing import Router
 from sandbox.app import Sandbox
-from tests.conftest import Clock
+from tests.conftest import Clock, maxmemory
 from tests.destinations.conftest import FIRST_CHANGE, Bench, configured, enters, leaves, open_bench
 from worker import erasure, outgoing
 from worker.batching import Burial, Settlement
@@ -197,6 +198,56 @@ def test_dead_letters_are_discarded(bench: Bench) -> None:
     counters = bench.status().counters
     assert (counters["buried"], counters["discarded"]) == (1, 1)
     assert receipt(bench)["dead_letters_dropped"] == 1
+
+
+def test_what_is_replayed_in_the_middle_of_an_erasure_is_dropped_too(bench: Bench) -> None:
+    bench.append([enters("jane"), enters("joe")])
+    bench.clock.advance(seconds=61)
+    lease = bench.edges.lanes.lease(bench.edges.schedule)
+    assert lease is not None
+    janes, joes = bench.edges.lanes.read(lease, 2, 1_000_000)
+    bench.edges.lanes.settle(lease, Settlement(2, 0, 0, [Burial(janes, "no"), Burial(joes, "no")]))
+    forget(bench, JANE)
+    erasures = bench.edges.lanes.lease(bench.edges.schedule)
+    assert erasures is not None
+    bench.edges.erasures.note_passed(erasures, lease.lane, 1)
+    bench.edges.lanes.give_back(erasures)  # another lane was in the way
+
+    assert bench.edges.dead_letters.replay(list(bench.edges.dead_letters)).replayed == 2
+    bench.clock.advance(seconds=61)
+    flush_all(bench)
+
+    assert bench.members() == {bench.form("joe@example.com")}
+    assert receipt(bench)["waiting_dropped"] == 1
+
+
+def test_a_full_redis_lets_an_erasure_pass_and_what_waits_for_it(redis: Redis, bench: Bench) -> None:
+    bench.append([enters("jane"), enters("joe")])
+    bench.flush()
+    forget(bench, JANE)
+    bench.append([leaves("joe"), enters("eve")])
+
+    with maxmemory(redis, 1):
+        flush_all(bench)
+
+    assert bench.members() == {bench.form("eve@example.com")}
+    assert receipt(bench)["audiences"] == 1
+
+
+def test_a_full_redis_lets_faults_of_the_vendor_be_noted(redis: Redis, bench: Bench) -> None:
+    """And an operator's order to go on."""
+    bench.append([enters("jane")])
+    bench.fault(kind="reset_after", times=1, match={"route": AMENDMENT[bench.kind]})
+    lane = LaneKey("shop", "vip")
+
+    with maxmemory(redis, 1):
+        bench.flush()
+        hold = bench.edges.lanes.hold_of(lane)
+        assert bench.edges.lanes.release(lane, bury=True)
+
+    assert hold is not None
+    assert hold.reason.startswith("connection lost")
+    assert bench.edges.erasures.audiences()[lane].may_have_members
 
 
 def test_an_audience_of_which_nothing_was_taken_is_no_obstacle(bench: Bench) -> None:

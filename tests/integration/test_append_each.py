@@ -1,13 +1,11 @@
 """Several lanes in one round trip: as good as one append after another."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import cast
 
 import pytest
 from redis import Redis
 
-from tests.conftest import Clock
+from tests.conftest import Clock, maxmemory
 from worker.contract import Change, Identifier, LaneKey
 from worker.errors import StoreFull, StoreUnavailable
 from worker.store.connection import connect
@@ -122,13 +120,3 @@ def test_a_replica_has_no_room(store: Store, redis: Redis) -> None:
 def test_a_redis_that_is_away_has_no_room() -> None:
     with pytest.raises(StoreUnavailable):
         Store(connect("redis://127.0.0.1:1/0")).expect_room()
-
-
-@contextmanager
-def maxmemory(redis: Redis, size: int) -> Iterator[None]:
-    before = cast("dict[str, str]", redis.config_get("maxmemory"))["maxmemory"]
-    redis.config_set("maxmemory", size)
-    try:
-        yield
-    finally:
-        redis.config_set("maxmemory", before)

@@ -66,6 +66,26 @@ def test_a_full_lane_is_due_at_once(lanes: Lanes) -> None:
     assert who(lanes, leased(lanes)) == ["a", "b", "c"]
 
 
+def test_what_stands_behind_a_change_that_an_erasure_keeps_back_is_kept_back_too(
+    lanes: Lanes, store: Store, clock: Clock
+) -> None:
+    """Redis' clock stepped back in between, as at a failover: the head would otherwise be settled unread."""
+    erasure = LaneKey.erasures("shop")
+    lanes.append(LANE, [change("a")], "1")
+    clock.advance(seconds=-0.3)
+    lanes.append(LANE, [change("b")], "2")
+    clock.advance(seconds=0.1)
+    lanes.append(erasure, [change("c")], "3")
+    store.erasures("shop").remember(LANE)
+    clock.advance(seconds=61)
+    assert leased(lanes).lane == erasure
+
+    taken = store.erasures("shop").take(LANE, SCHEDULE)
+
+    assert taken is not None
+    assert lanes.read(taken.lease, 100, 10_000) == []
+
+
 def test_appending_a_chunk_twice_appends_it_once(lanes: Lanes) -> None:
     assert [lanes.append(LANE, [change("a"), change("b")], "same") for _ in range(3)] == [2, 2, 2]
     assert counters(lanes) == {"accepted": 2, "waiting": 2}

@@ -17,7 +17,7 @@ from worker.errors import LeaseLost
 from worker.store import keys
 from worker.store.connection import translated
 from worker.store.lanes import Lease, Schedule
-from worker.store.scripts import script
+from worker.store.scripts import credential_script, script
 
 PAGE: Final = 1_000
 RECEIPTS_KEPT: Final = timedelta(days=90)
@@ -50,6 +50,7 @@ class Erasures:
         self._root = keys.destination_root(destination)
         self._now_ms = now_ms
         self._take, self._erase, self._pass = (script(client, name) for name in ("take", "erase", "pass"))
+        self._remember, self._keep = script(client, "remember"), credential_script(client, "keep")
 
     def audiences(self) -> "dict[LaneKey, Audience]":
         """Every lane of which the vendor may hold anybody, with its label, and those where something waits."""
@@ -74,7 +75,7 @@ class Erasures:
     def remember(self, lane: LaneKey) -> None:
         """The vendor took, or may have taken, something of this lane, though it was not settled."""
         with translated():
-            self._client.hsetnx(self._root + keys.AUDIENCES, lane.member, "")
+            self._remember(keys=keys.declared(self._root), args=[lane.member])
 
     def take(self, lane: LaneKey, schedule: Schedule) -> Taken | None:
         """Lease one lane, due or not, held or not. None: it is being flushed."""
@@ -117,8 +118,9 @@ class Erasures:
 
     def keep_receipt(self, request: str, receipt: Mapping[str, object]) -> None:
         """Remember what became of a request to forget somebody."""
+        kept_ms = round(RECEIPTS_KEPT.total_seconds() * 1000)
         with translated():
-            self._client.set(f"{self._root}:erasure:{request}", json.dumps(receipt), ex=RECEIPTS_KEPT)
+            self._keep(keys=[f"{self._root}:erasure:{request}"], args=["", json.dumps(receipt), kept_ms])
 
     def receipts(self, requests: Sequence[str]) -> dict[str, dict[str, Any]]:
         """What became of those of them that are done."""

@@ -9,7 +9,7 @@ import uuid
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import Any, Final, NamedTuple, cast
 
 from redis import Redis
@@ -186,7 +186,11 @@ class Lanes:
         values, barrier = self._head(lease.lane, most)
         fitting = bisect_right(list(accumulate(map(len, values))), max_bytes)
         waiting = decode(values[: max(1, fitting)])
-        return [each for each in waiting if each.stamp <= int(barrier)] if barrier else waiting
+        if (
+            barrier
+        ):  # what stands behind a newer one waits with it, though its stamp be older: Redis' clock may step back
+            return list(takewhile(lambda each: each.stamp <= int(barrier), waiting))
+        return waiting
 
     def of_audience(self, audience: str) -> list[LaneKey]:
         """The lanes that an audience has now."""

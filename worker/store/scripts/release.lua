@@ -8,11 +8,11 @@ if lane == '' then
   redis.call('DEL', HOLD)
   return lasted and 1 or 0
 end
+local was = lasts(lane_hold(lane), now) and 1 or 0
+redis.call('HDEL', HOLDS, lane)
 if ARGV[2] == '1' then
   redis.call('SADD', BURY, lane)
 end
-local was = lasts(lane_hold(lane), now) and 1 or 0
-redis.call('HDEL', HOLDS, lane)
 if not lease_of(lane) then
   schedule(lane, now)
 end

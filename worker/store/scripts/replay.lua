@@ -1,9 +1,12 @@
--- Put dead letters of one lane back at its head, oldest first, with the stamps they had.
--- touches  :lane:<lane>  :counters  :dead  :dead-by-time  :dead-persons  :dead-superseded  :parked  :since  :depth  (reads :leases, :holds, :shards)
+-- Put dead letters of one lane back at its head, oldest first, with the stamps they had. An erasure that the lane has
+-- passed has to look at it again.
+-- touches  :lane:<lane>  :counters  :dead  :dead-by-time  :dead-persons  :dead-superseded  :erasing  :parked  :since  :depth
+--          (reads :leases, :holds, :shards)
 -- ARGV     lane, how many lanes the audience is taken to have, force ('1' or '0'), now or '', number…
--- returns  how many were replayed, how many are superseded; or -1 while the lane is leased, or another number is true
+-- returns  how many were replayed, how many are superseded; or -1 while the lane or the erasures are leased, or another
+--          number is true
 local lane, now = ARGV[1], clock(ARGV[4])
-if lease_of(lane) or shards_of(string.match(lane, '/(.*)$')) ~= tonumber(ARGV[2]) then
+if lease_of(lane) or lease_of(ERASURES) or shards_of(string.match(lane, '/(.*)$')) ~= tonumber(ARGV[2]) then
   return { -1, 0 }
 end
 local values, superseded = {}, 0
@@ -39,6 +42,7 @@ if count > 0 then
   for i = #values, 1, -1 do
     redis.call('LPUSH', key, values[i][1])
   end
+  redis.call('HDEL', ERASING, lane)
   redis.call('HINCRBY', COUNTERS, 'buried', -count)
   redis.call('HINCRBY', COUNTERS, 'waiting', count)
   schedule(lane, now)
