@@ -193,7 +193,7 @@ def _told(done: Replayed) -> Iterator[str]:
         yield f"{_letters(done.superseded)} stayed: superseded by newer changes; --force replays them all the same"
     if done.stayed:
         advice = "try again, or hold them first (`audience-relay hold`)"
-        yield f"{_letters(len(done.stayed))} stayed, their lanes being flushed: {advice}"
+        yield f"{_letters(len(done.stayed))} stayed, their lanes being worked on: {advice}"
 
 
 def _letters(count: int) -> str:

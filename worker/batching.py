@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+import msgspec
+
 from worker.contract import Change, Identifier, LaneKey, Property, Waiting
 from worker.destinations.base import Entry, FoldedBatch, Receipt
 
@@ -65,10 +67,15 @@ def _merged_of(
 
 
 class Burial(NamedTuple):
-    """A change that the vendor refused for good, and its reason."""
+    """A change that the vendor refused for good, and its reason.
+
+    The change has only what was sent for it: for its other identifiers the batch held newer ones.
+    """
 
     waiting: Waiting
     reason: str
+    handles: tuple[Identifier, ...] = ()
+    """Its identifiers in the vendor's form; none: as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +91,15 @@ class Settlement:
     """As the vendor knows the audience beside the lane's name."""
 
 
-def account(waiting: Sequence[Waiting], batch: FoldedBatch, receipt: Receipt) -> Settlement:
+def account(waiting: Sequence[Waiting], batch: FoldedBatch, receipt: Receipt, vendor_form: VendorForm) -> Settlement:
     """What became of each change: buried if an identifier sent for it was refused, else delivered if one was
     sent, else folded.
     """
     entries = batch.entries
     buried = [
-        Burial(waiting[entry.position], reason) for entry in entries if (reason := _refusal(entry, receipt)) is not None
+        _burial(waiting[entry.position], entry, reason, vendor_form)
+        for entry in entries
+        if (reason := _refusal(entry, receipt)) is not None
     ]
     return Settlement(
         taken=len(waiting),
@@ -100,6 +109,12 @@ def account(waiting: Sequence[Waiting], batch: FoldedBatch, receipt: Receipt) ->
         invalid_unnamed=receipt.invalid_unnamed,
         audience_name=batch.audience_name,
     )
+
+
+def _burial(waiting: Waiting, entry: Entry, reason: str, vendor_form: VendorForm) -> Burial:
+    sent = tuple(each for each in waiting.change.identifiers if vendor_form(each) in entry.identifiers)
+    change = msgspec.structs.replace(waiting.change, identifiers=sent)
+    return Burial(Waiting(waiting.stamp, change), reason, entry.identifiers)
 
 
 def _refusal(entry: Entry, receipt: Receipt) -> str | None:

@@ -62,7 +62,7 @@ def flush(lease: Lease, edges: Edges, send: Sender) -> Flushed:
     changes = [each.change for each in waiting]
     batch = fold(lease.lane, lease.batch_id, changes, edges.destination.vendor_form, waiting[-1].stamp)
     receipt = deliver_batch(batch, edges, send, notes)
-    settlement = account(waiting, batch, receipt)
+    settlement = account(waiting, batch, receipt, edges.destination.vendor_form)
     _brake(settlement, lease)
     edges.lanes.settle(lease, settlement, superseding=_superseding(waiting, batch, receipt, lease))
     log.info(
@@ -108,15 +108,11 @@ def _brake(settlement: Settlement, lease: Lease) -> None:
 def _superseding(
     waiting: Sequence[Waiting], batch: FoldedBatch, receipt: Receipt, lease: Lease
 ) -> Mapping[Identifier, int]:
-    """Whom the vendor took, with the stamps of their changes: older dead letters of theirs are superseded."""
+    """Whom the vendor took, in its form, with the stamps of their changes: their older dead letters are superseded."""
     if not lease.dead_letters:
         return {}
     taken = [entry for entry in batch.entries if not any(each in receipt.refused for each in entry.identifiers)]
-    return {
-        identifier: waiting[entry.position].stamp
-        for entry in taken
-        for identifier in waiting[entry.position].change.identifiers
-    }
+    return {identifier: waiting[entry.position].stamp for entry in taken for identifier in entry.identifiers}
 
 
 def _flush_or_hold(lease: Lease, edges: Edges, permits: Permits) -> Flushed | None:

@@ -239,7 +239,7 @@ def test_what_stays_because_its_lane_is_being_flushed_is_told(desk: Desk, monkey
     assert result.exit_code == 1
     assert result.stdout.splitlines()[-2:] == [
         "1 dead letter replayed",
-        "1 dead letter stayed, their lanes being flushed: try again, or hold them first (`audience-relay hold`)",
+        "1 dead letter stayed, their lanes being worked on: try again, or hold them first (`audience-relay hold`)",
     ]
     assert desk.listed() == [1]
 

@@ -7,6 +7,7 @@ import pytest
 from tests.conftest import Clock
 from worker.batching import Burial, Settlement
 from worker.contract import Change, Identifier, LaneKey, Waiting
+from worker.destinations.base import sha256_hex
 from worker.store import deadletters
 from worker.store.deadletters import DeadLetters, Replayed, Stock
 from worker.store.lanes import Bounds, Lanes, Lease, Schedule
@@ -142,6 +143,37 @@ def test_a_letter_is_superseded_once_a_newer_change_of_the_person_was_delivered(
     assert [letter.superseded for letter in letters] == [True, False]
     assert counts(letters.replay(list(letters))) == (1, 1, 0)
     assert counts(letters.replay(list(letters), force=True)) == (1, 0, 0)
+
+
+def test_so_is_one_that_came_with_the_newer_change_and_stood_before_it(
+    lanes: Lanes, letters: DeadLetters, clock: Clock
+) -> None:
+    lanes.append(LANE, [change("ada"), change("ada")], "both")
+    held = lease(lanes, clock)
+    [first] = lanes.read(held, 1, 1_000_000)
+    lanes.settle(held, Settlement(1, 0, 0, [Burial(first, "invalid identifier")]))
+    flush(lanes, clock)
+
+    assert [letter.superseded for letter in letters] == [True]
+
+
+def test_a_letter_is_found_by_the_form_that_the_vendor_has(lanes: Lanes, letters: DeadLetters, clock: Clock) -> None:
+    lanes.append(LANE, [change("ada")], "plain")
+    held, hashed = lease(lanes, clock), Identifier("email", sha256_hex("ada@example.com"))
+    [plain] = lanes.read(held, 1, 1_000_000)
+    lanes.settle(held, Settlement(1, 0, 0, [Burial(plain, "invalid identifier", (hashed,))]))
+    lanes.append(LANE, [Change(False, 0, (hashed,))], "hashed")
+    flush(lanes, clock)
+
+    assert [letter.superseded for letter in letters] == [True]
+
+
+def test_while_persons_are_being_forgotten_there_is_no_replay(lanes: Lanes, letters: DeadLetters, clock: Clock) -> None:
+    bury(lanes, clock, "ada")
+    lanes.append(LaneKey.erasures("shop"), [change("eve")], "forget")
+    lease(lanes, clock)
+
+    assert counts(letters.replay(list(letters))) == (0, 0, 1)
 
 
 def test_replaying_an_older_letter_does_not_supersede_a_newer_one(

@@ -27,8 +27,12 @@ def change(who: str, *, entered: bool = True, at: int = 0, **properties: str) ->
     return Change(entered, at, tuple(email(each) for each in who), properties=dict(properties))
 
 
+def as_it_is(identifier: Identifier) -> Identifier:
+    return identifier
+
+
 def folded(*changes: Change) -> FoldedBatch:
-    return fold(LANE, "b1", changes, lambda identifier: identifier)
+    return fold(LANE, "b1", changes, as_it_is)
 
 
 def waiting(changes: Sequence[Change]) -> list[Waiting]:
@@ -79,13 +83,24 @@ def test_accounts_follow_promise_4() -> None:
     changes = [change("a"), change("b"), change("c"), change("a", at=1), change("de")]
     batch = folded(*changes)
 
-    settlement = account(waiting(changes), batch, Receipt({email("b"): "invalid", email("e"): "invalid"}))
+    settlement = account(waiting(changes), batch, Receipt({email("b"): "invalid", email("e"): "invalid"}), as_it_is)
 
     assert (settlement.taken, settlement.delivered, settlement.folded) == (5, 2, 1)
     assert [(each.waiting.change, each.reason) for each in settlement.buried] == [
         (changes[1], "invalid"),
         (changes[4], "invalid"),
     ]
+
+
+def test_what_is_buried_has_nothing_of_which_the_batch_held_something_newer() -> None:
+    changes = [change("ab"), Change(False, 1, (hashed(email("a")),))]
+    batch = fold(LANE, "b1", changes, hashed)
+
+    settlement = account(waiting(changes), batch, Receipt({hashed(email("b")): "invalid"}), hashed)
+
+    [burial] = settlement.buried
+    assert burial.waiting.change == change("b")
+    assert burial.handles == (hashed(email("b")),)
 
 
 def test_merged_receipts_name_and_count_all() -> None:
@@ -119,7 +134,7 @@ def test_folding_leaves_the_newest_direction_of_everybody_and_nobody_twice(chang
     added = [i for each in batch.adds for i in each.identifiers]
     assert len(removed) + len(added) == len({*removed, *added}) == len(newest)
     assert dict.fromkeys(removed, False) | dict.fromkeys(added, True) == {i: found[2] for i, found in newest.items()}
-    settlement = account(waiting(changes), batch, Receipt())
+    settlement = account(waiting(changes), batch, Receipt(), as_it_is)
     assert settlement.delivered + settlement.folded == settlement.taken == len(changes)
 
 

@@ -49,7 +49,9 @@ class Mark(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """What a replay did. `stayed`: those whose lane is being flushed, or that became another one meanwhile."""
+    """What a replay did. `stayed`: those whose lane is being flushed, or that became another one meanwhile; or all,
+    while persons are being forgotten.
+    """
 
     replayed: int
     superseded: int
@@ -112,7 +114,8 @@ class DeadLetters:
         """Put them back at the heads of their lanes: whatever waits there is newer. Superseded ones only by `force`.
 
         In the order of `newest_first`, so that the oldest come to stand in front. Of a lane that is being flushed
-        nothing more is replayed: it would come to stand before what is older. An audience may have other lanes now.
+        nothing more is replayed: it would come to stand before what is older. While persons are being forgotten nothing
+        is: it might come into a lane that they were taken out of already. An audience may have other lanes now.
         """
         marks = [each.mark if isinstance(each, DeadLetter) else each for each in letters]
         with translated():
@@ -191,19 +194,22 @@ def newest_first(letters: Iterable[Letter]) -> list[Letter]:
 
 
 def encode(lane: LaneKey, burial: Burial) -> bytes:
-    """A dead letter as it is kept. `persons` are digests, by which a newer change finds it."""
+    """A dead letter as it is kept. `persons` are digests, by which a newer change finds it in whatever form it came."""
     waiting = burial.waiting
     head = {
         "lane": lane.member,
         "reason": burial.reason,
         "stamp": f"{waiting.stamp:0{contract.STAMP_DIGITS}}",
-        "persons": [_person(lane, identifier) for identifier in waiting.change.identifiers],
+        "persons": [_person(lane, identifier) for identifier in burial.handles or waiting.change.identifiers],
     }
     return json.dumps(head).encode() + b"\n" + contract.encode(waiting.change)
 
 
 def superseded(client: Redis, lane: LaneKey, delivered: Mapping[Identifier, int]) -> list[int]:
-    """The numbers of dead letters that are older than what was delivered of the same person (with its stamp)."""
+    """The numbers of dead letters that are older than what was delivered of the same person (with its stamp).
+
+    Persons in the vendor's form. What arrived with it and was buried before it stood in front of it.
+    """
     key = f"{keys.destination_root(lane.destination)}:dead-persons"
     found: list[int] = []
     for some in _pages(delivered.items()):
@@ -216,7 +222,7 @@ def superseded(client: Redis, lane: LaneKey, delivered: Mapping[Identifier, int]
 
 def _older(marks: bytes, stamp: int) -> list[int]:
     pairs = (mark.split(b"@") for mark in marks.split())
-    return [int(number) for number, arrived in pairs if int(arrived) < stamp]
+    return [int(number) for number, arrived in pairs if int(arrived) <= stamp]
 
 
 def _person(lane: LaneKey, identifier: Identifier) -> str:
