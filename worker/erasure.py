@@ -187,7 +187,7 @@ class _Round:
             yield taken
         except DeliveryError as order:
             unknown = isinstance(order, TryLater) and order.outcome_unknown
-            lanes.give_back(taken.lease, order.reason, lane_ms=schedule.settle_ms if unknown else 0)
+            lanes.give_back(taken.lease, order.reason, settle_ms=schedule.settle_ms if unknown else 0)
             raise
         else:
             lanes.give_back(taken.lease)

@@ -41,16 +41,19 @@ def obey(order: DeliveryError, lease: Lease, edges: Edges) -> None:
     reason = f"{order.reason}: {order.detail}" if order.detail else order.reason
     match order:
         case NotYet():
-            edges.lanes.give_back(lease, reason, lane_ms=order.lane_ms)
+            edges.lanes.give_back(lease, reason, lane_ms=order.lane_ms, attempt=False)
             return
         case TryLater(scope="credential"):
             held_ms = _hold_credential(order, reason, edges)
-            edges.lanes.give_back(lease, reason, lane_ms=_settle_ms(order, edges))
+            edges.lanes.give_back(lease, reason, settle_ms=_settle_ms(order, edges))
         case TryLater():
-            held_ms = max(LANE.ms(lease.attempts, edges.chance), _named_ms(order), _settle_ms(order, edges))
+            lane_ms, settle_ms = max(LANE.ms(lease.attempts, edges.chance), _named_ms(order)), _settle_ms(order, edges)
+            held_ms = max(lane_ms, settle_ms)
             fault = order.scope == "destination"
             destination_ms = _destination_ms(lease, edges) if fault else 0
-            edges.lanes.give_back(lease, reason, lane_ms=held_ms, destination_ms=destination_ms, fault=fault)
+            edges.lanes.give_back(
+                lease, reason, lane_ms=lane_ms, settle_ms=settle_ms, destination_ms=destination_ms, fault=fault
+            )
         case NeedsPerson(scope="lane"):
             held_ms = PERSON.ms(lease.attempts, edges.chance)
             edges.lanes.give_back(lease, reason, lane_ms=held_ms)

@@ -124,7 +124,12 @@ class LaneMachine(RuleBasedStateMachine):
             case "settle":
                 self._settle(self._let_go(lease), fates, self.lanes.read(lease, most, 1_000_000))
             case "give back":
-                self._give_back(self._let_go(lease), lane_ms=span % 20_000, destination_ms=span // 6 % 20_000)
+                self._give_back(
+                    self._let_go(lease),
+                    lane_ms=span % 20_000,
+                    settle_ms=20_000 * (most % 2),
+                    destination_ms=span // 6 % 20_000,
+                )
             case _:
                 self.leases.remove(lease)  # killed: what it holds has to run out by itself
                 self._advance(span)
@@ -138,7 +143,7 @@ class LaneMachine(RuleBasedStateMachine):
             case "settle":
                 self._owned(lease, lambda: self.lanes.settle(lease, Settlement(taken=1, delivered=1, folded=0)))
             case "give back":
-                self._give_back(lease, lane_ms=1_000, destination_ms=1_000)
+                self._give_back(lease, lane_ms=1_000, settle_ms=0, destination_ms=1_000)
             case _:
                 self._extend(lease)
 
@@ -159,7 +164,7 @@ class LaneMachine(RuleBasedStateMachine):
             self.model.erase(lane.member, place)
         if then == "give back":
             self.given_back.append(taken.lease)
-            self._give_back(taken.lease, lane_ms=0, destination_ms=0)
+            self._give_back(taken.lease, lane_ms=0, settle_ms=0, destination_ms=0)
         elif then == "keep":
             self.leases.append(taken.lease)
 
@@ -211,10 +216,11 @@ class LaneMachine(RuleBasedStateMachine):
             assert [(each.stamp, each.change) for each in read] == self.model.lanes.get(lane, [])[: len(read)]
             self.model.settle(lane, len(taken), folded, [(each.stamp, each.change) for each in buried])
 
-    def _give_back(self, lease: Lease, lane_ms: int, destination_ms: int) -> None:
-        holds, fault = {"lane_ms": lane_ms, "destination_ms": destination_ms}, lane_ms > 0
-        if self._owned(lease, lambda: self.lanes.give_back(lease, "HTTP 500", **holds, fault=fault)):
-            self.model.give_back(lease.lane.member, **holds, fault=fault)
+    def _give_back(self, lease: Lease, lane_ms: int, settle_ms: int, destination_ms: int) -> None:
+        holds = {"lane_ms": lane_ms, "settle_ms": settle_ms, "destination_ms": destination_ms}
+        fault = attempt = lane_ms > 0
+        if self._owned(lease, lambda: self.lanes.give_back(lease, "HTTP 500", **holds, fault=fault, attempt=attempt)):
+            self.model.give_back(lease.lane.member, **holds, fault=fault, attempt=attempt)
 
     # ── Time and wake-ups ─────────────────────────────────────────────────────────────────────────────────
 
@@ -302,9 +308,9 @@ class LaneMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """After a long time nothing is in the way of anything; people's holds aside."""
+        self._advance(A_MONTH_MS)
         for lane in (None, *self.model.lanes):
             self._release(lane, bury=False)
-        self._advance(A_MONTH_MS)
         self.leases.clear()
         for _ in range(self.model.counters["waiting"]):
             self._drain_one()

@@ -30,6 +30,11 @@ class LaneHold:
     until: float
     attempts: int
     by_hand: bool
+    settles: float = 0
+    """Until when the vendor may apply a request of unknown outcome: it does not end sooner."""
+
+    def __post_init__(self) -> None:
+        self.until = max(self.until, self.settles)
 
 
 @dataclass(slots=True)
@@ -158,10 +163,12 @@ class LaneModel:
         del self.leases[lane]
         self._schedule(lane)
 
-    def give_back(self, lane: Lane, lane_ms: int, destination_ms: int, *, fault: bool) -> None:
+    def give_back(
+        self, lane: Lane, lane_ms: int, settle_ms: int, destination_ms: int, *, fault: bool, attempt: bool
+    ) -> None:
         del self.leases[lane]
-        if lane_ms:
-            self._write_hold(lane, self.now + lane_ms)
+        if lane_ms or settle_ms:
+            self._write_hold(lane, self.now + lane_ms, self.now + settle_ms if settle_ms else 0, attempt=attempt)
         self._schedule(lane)
         self.hold.faults += fault
         if destination_ms and not self._destination_held_by_hand():
@@ -174,8 +181,8 @@ class LaneModel:
         if lane is None:
             self.hold = DestinationHold(until, by_hand=True)
             return
-        attempts = self.holds[lane].attempts if lane in self.holds else 0
-        self.holds[lane] = LaneHold(until, attempts, by_hand=True)
+        before = self.holds.get(lane, LaneHold(0, 0, by_hand=False))
+        self.holds[lane] = LaneHold(until, before.attempts, by_hand=True, settles=before.settles)
         if lane not in self.leases:
             self._schedule(lane)
 
@@ -187,6 +194,8 @@ class LaneModel:
         if bury:
             self.may_bury.add(lane)
         hold = self.holds.pop(lane, None)
+        if hold and hold.settles > self.now:
+            self.holds[lane] = LaneHold(0, 0, by_hand=False, settles=hold.settles)
         if lane not in self.leases:
             self._schedule(lane)
         return hold is not None and hold.until > self.now
@@ -245,14 +254,17 @@ class LaneModel:
         for lane in [lane for lane, again in self.parked.items() if again <= self.now]:
             lease = self.leases.pop(lane, None)
             if lease and lease.sent and lease.sent + self.schedule.settle_ms > self.now:
-                self._write_hold(lane, lease.sent + self.schedule.settle_ms)
+                self._write_hold(lane, 0, lease.sent + self.schedule.settle_ms, attempt=True)
             self._schedule(lane)
 
-    def _write_hold(self, lane: Lane, until: int) -> None:
-        """A hold by hand that lasts is stronger."""
-        before = self.holds.get(lane)
-        if before is None or not (before.by_hand and before.until > self.now):
-            self.holds[lane] = LaneHold(until, (before.attempts if before else 0) + 1, by_hand=False)
+    def _write_hold(self, lane: Lane, until: int, settles: int, *, attempt: bool) -> None:
+        """A hold by hand that lasts is stronger, but for what has to settle."""
+        before = self.holds.get(lane, LaneHold(0, 0, by_hand=False))
+        settles_at = max(before.settles, settles)
+        if before.by_hand and before.until > self.now:
+            self.holds[lane] = LaneHold(before.until, before.attempts, by_hand=True, settles=settles_at)
+        else:
+            self.holds[lane] = LaneHold(until, before.attempts + attempt, by_hand=False, settles=settles_at)
 
     def _schedule(self, lane: Lane) -> None:
         self.parked.pop(lane, None)

@@ -49,7 +49,13 @@ DEFECTS = {
         "settle.lua", "if hold and not (hold.by_hand and lasts(hold, now)) then", "if hold then"
     ),
     "a hold by hand overwritten by a fault": InScript(
-        "prelude.lua", "if hold and hold.by_hand and lasts(hold, now) and not by_hand then", "if false then"
+        "prelude.lua", "if hold.by_hand and lasts(hold, now) then", "if false then"
+    ),
+    "release before the vendor has settled": InScript(
+        "release.lua", "if hold and (hold.settles or 0) > now then", "if false then"
+    ),
+    "what has to settle forgotten under a hold by hand": InScript(
+        "prelude.lua", "hold.settles = math.max(hold.settles or 0, settles)", "hold.settles = hold.settles or 0"
     ),
     "release frees a lane that is leased": InScript("release.lua", "if not lease_of(lane) then", "if true then"),
     "a lost lease leaves no time to the vendor": InScript(

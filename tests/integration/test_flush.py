@@ -157,6 +157,18 @@ def test_waiting_for_our_own_side_is_no_attempt(stand: Stand) -> None:
     assert stand.opened.lanes.status(1).lanes[0].hold is None
 
 
+def test_neither_is_waiting_for_a_while(stand: Stand) -> None:
+    def not_yet(_batch: FoldedBatch) -> Receipt:
+        raise NotYet("an erasure goes first", lane_ms=1_000)
+
+    stand.append(enters("ada"))
+
+    assert stand.flush(not_yet) is None
+    hold = stand.opened.lanes.status(1).lanes[0].hold
+    assert hold is not None
+    assert hold.attempts == 0
+
+
 def test_back_off_grows_and_is_capped(stand: Stand) -> None:
     def fails(_batch: FoldedBatch) -> Receipt:
         raise TryLater("vendor unavailable", scope="lane")

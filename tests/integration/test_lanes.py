@@ -222,6 +222,34 @@ def test_a_held_lane_is_not_leased_until_the_hold_ends(lanes: Lanes, clock: Cloc
     assert who(lanes, lease) == ["a", "b", "c", "d"], "a retry never changes the order"
 
 
+def test_nobodys_order_ends_a_hold_before_the_vendor_has_settled(lanes: Lanes, clock: Clock) -> None:
+    lanes.append(LANE, [change(each) for each in "abc"], "1")
+    lanes.give_back(leased(lanes), "timeout", lane_ms=1_000, settle_ms=20_000)
+
+    lanes.hold_by_hand(LANE, "maintenance", for_ms=1_000)
+    clock.advance(seconds=10)
+    assert lanes.release(LANE)
+    clock.advance(seconds=9.999)
+
+    assert lanes.lease(SCHEDULE) is None
+    hold = lanes.hold_of(LANE)
+    assert hold is not None
+    assert hold.reason == "the vendor may still apply the last request"
+
+    clock.advance(seconds=0.001)
+
+    assert leased(lanes).lane == LANE
+
+
+def test_a_wait_of_our_own_is_no_attempt(lanes: Lanes, clock: Clock) -> None:
+    lanes.append(LANE, [change(each) for each in "abc"], "1")
+    for _ in range(3):
+        lanes.give_back(leased(lanes), "an erasure goes first", lane_ms=1_000, attempt=False)
+        clock.advance(seconds=1)
+
+    assert leased(lanes).attempts == 0
+
+
 def test_success_ends_the_memory_of_attempts(lanes: Lanes, clock: Clock) -> None:
     lanes.append(LANE, [change(each) for each in "abcdef"], "1")
     lanes.give_back(leased(lanes), "HTTP 500", lane_ms=5_000, fault=True)

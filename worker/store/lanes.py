@@ -232,12 +232,16 @@ class Lanes:
         reason: str = "",
         *,
         lane_ms: int = 0,
+        settle_ms: int = 0,
         destination_ms: int = 0,
         fault: bool = False,
+        attempt: bool = True,
     ) -> None:
         """Return a lease undelivered, with a hold on the lane, on the destination, or on neither.
 
-        `fault` counts towards the faults in a row that hold the destination. Raises `LeaseLost`.
+        For `settle_ms` the vendor may still apply what it was sent: the lane is held for so long, whoever releases it.
+        `fault` counts towards the faults in a row that hold the destination, `attempt` towards the lane's holds in a
+        row. Raises `LeaseLost`.
         """
         self._owned(
             "hold",
@@ -245,6 +249,8 @@ class Lanes:
             lease.token,
             reason,
             lane_ms,
+            settle_ms,
+            int(attempt),
             destination_ms,
             int(fault),
             self._now(),
@@ -257,7 +263,10 @@ class Lanes:
         self._run("hold_by_hand", member, reason, -1 if for_ms is None else for_ms, self._now())
 
     def release(self, lane: LaneKey | None, *, bury: bool = False) -> bool:
-        """End a hold. False: there was none. `bury` lets the lane's next attempt bury however many are refused."""
+        """End a hold. False: there was none. `bury` lets the lane's next attempt bury however many are refused.
+
+        A lane whose last request the vendor may still apply stays held until it cannot.
+        """
         return bool(self._run("release", lane.member if lane else "", int(bury), self._now()))
 
     def hold_of(self, lane: LaneKey) -> Hold | None:

@@ -8,7 +8,16 @@ if lane == '' then
   redis.call('HSET', HOLD, 'reason', reason, 'since', integer(now), 'until', integer(ends), 'attempts', 0, 'by_hand', 1)
   return 1
 end
-write_hold(lane, reason, now, ends, true)
+local before = lane_hold(lane) or { attempts = 0 }
+local settles = before.settles or 0
+keep_hold(lane, {
+  reason = reason,
+  since = now,
+  ['until'] = no_sooner(ends, settles),
+  attempts = before.attempts,
+  by_hand = true,
+  settles = settles,
+})
 if not lease_of(lane) then
   schedule(lane, now)
 end

@@ -119,22 +119,27 @@ local function holds_lease(lane, token)
   return lease ~= nil and lease.token == token
 end
 
-local function write_hold(lane, reason, now, ends, by_hand)
-  local hold = lane_hold(lane)
-  if hold and hold.by_hand and lasts(hold, now) and not by_hand then
-    return hold
-  end
-  local attempts = hold and hold.attempts or 0
-  local since = hold and hold.since or now
-  if by_hand then
-    since = now
-  else
-    attempts = attempts + 1
-  end
-  hold = { reason = reason, since = since, ['until'] = ends, attempts = attempts, by_hand = by_hand }
+local function keep_hold(lane, hold)
   redis.call('HDEL', HOLDS, lane)
   redis.call('HSET', HOLDS, lane, cjson.encode(hold))
-  return hold
+end
+
+-- A hold `settles` when a request of unknown outcome can no longer be applied: nobody's order makes that sooner.
+local function no_sooner(ends, settles)
+  return ends == -1 and -1 or math.max(ends, settles)
+end
+
+-- A hold by hand stays as it is, but for that. `attempts` are added to those in a row.
+local function write_hold(lane, reason, now, ends, settles, attempts)
+  local hold = lane_hold(lane) or { since = now, attempts = 0 }
+  hold.settles = math.max(hold.settles or 0, settles)
+  if hold.by_hand and lasts(hold, now) then
+    hold['until'] = no_sooner(hold['until'], hold.settles)
+  else
+    hold.reason, hold['until'] = reason, no_sooner(ends, hold.settles)
+    hold.attempts, hold.by_hand = hold.attempts + attempts, false
+  end
+  keep_hold(lane, hold)
 end
 
 -- Look again at parked lanes whose time has come. A lease that ran out after a request may have been sent
@@ -149,7 +154,7 @@ local function revive(now, settle_ms)
         redis.call('HSETNX', AUDIENCES, lane, '')
       end
       if lease.sent > 0 and lease.sent + settle_ms > now then
-        write_hold(lane, 'worker lost', now, lease.sent + settle_ms, false)
+        write_hold(lane, 'worker lost', now, 0, lease.sent + settle_ms, 1)
       end
     end
     schedule(lane, now)
