@@ -215,7 +215,7 @@ class _Persons:
         found: dict[int, dict[Identifier, None]] = {}
         at = {id(request): place for place, request in enumerate(self.requests)}
         for form in self._known:
-            if form.type != "user_id" and (shards == 1 or bucket(form) % shards == shard):
+            if form.type != "user_id" and bucket(form) % shards == shard:
                 sent = self._destination.vendor_form(form)
                 found.setdefault(at[id(self._known[sent])], {})[sent] = None
         return tuple(Entry(place, tuple(found[place])) for place in sorted(found))

@@ -522,6 +522,29 @@ def test_a_person_leaves_an_audience_of_several_lanes_once(kind: str, store: Sto
     assert {receipt(bench, each)["audiences"] for each in people[:10]} == {1}
 
 
+def test_a_lane_that_an_audience_has_no_longer_takes_nobody_out(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it may have been of several lanes; what came to the one that is left meanwhile is newer."""
+    bench = open_bench("criteo", store, clock, Sandbox(clock=lambda: clock() / 1000))
+    former = LaneKey("shop", "vip", 1)
+    append_sharded(bench, [enters("jane"), enters("joe")], 1)
+    flush_all(bench)
+    bench.edges.erasures.remember(former)
+    taken_out: list[LaneKey] = []
+
+    def deliver(batch: FoldedBatch, *rest: Any) -> Receipt:
+        taken_out.extend(batch.lane for _ in batch.removes)
+        return outgoing.deliver_batch(batch, *rest)
+
+    monkeypatch.setattr(erasure, "deliver_batch", deliver)
+    forget(bench, JANE)
+    flush_all(bench)
+
+    assert taken_out == [LaneKey("shop", "vip")]
+    assert bench.members() == {bench.form("joe@example.com")}
+
+
 def test_each_lane_takes_out_its_own_persons_alone(store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another lane may have brought them back by then."""
     bench = open_bench("criteo", store, clock, Sandbox(clock=lambda: clock() / 1000))

@@ -131,6 +131,27 @@ def test_a_chunk_is_appended_once_also_when_it_had_to_be_spread(lanes: Lanes) ->
     assert sum(waiting_in(lanes).values()) == 4
 
 
+def test_the_number_stays_while_somebody_is_being_forgotten(store: Store, lanes: Lanes) -> None:
+    """Else a lane that has passed the erasure could get persons of one that has not."""
+    append(lanes, [change("a")])
+    drain(lanes)
+    lanes.append(LaneKey.erasures("shop"), [change("b")], "erasure", Bounds())
+
+    append(lanes, [change("a")], Bounds())
+
+    assert len(lanes.of_audience("vip")) == 4
+
+
+def test_lanes_that_an_audience_no_longer_has_hold_nobody(store: Store, lanes: Lanes) -> None:
+    append(lanes, [change(f"p{number}") for number in range(50)])
+    drain(lanes)
+    assert len(store.erasures("shop").audiences()) == 4
+
+    append(lanes, [change("a")], Bounds())
+
+    assert list(store.erasures("shop").audiences()) == [VIP]
+
+
 @pytest.mark.parametrize("by", ["a hold", "a lease"])
 def test_the_number_stays_while_a_lane_is_held_or_leased(store: Store, lanes: Lanes, by: str) -> None:
     append(lanes, [change("a")], Bounds())

@@ -39,7 +39,11 @@ local function shards_of(audience)
   return tonumber(redis.call('HGET', SHARDS, audience) or 1)
 end
 
+-- While persons are being forgotten none changes: an erasure takes each out of the lane that was theirs when it began.
 local function are_at_rest(audience, shards)
+  if redis.call('EXISTS', lane_key(ERASURES)) == 1 then
+    return false
+  end
   for shard = 0, shards - 1 do
     local lane = shard_lane(shard, audience)
     local waits = redis.call('EXISTS', lane_key(lane)) == 1
@@ -50,7 +54,7 @@ local function are_at_rest(audience, shards)
   return true
 end
 
--- Whom the vendor holds by a lane that was, it may hold by any that is.
+-- Whom the vendor holds by a lane that was, it may hold by any that is, and by no other.
 local function set_shards(audience, before, shards)
   if shards == 1 then
     redis.call('HDEL', SHARDS, audience)
@@ -63,6 +67,9 @@ local function set_shards(audience, before, shards)
   end
   for shard = 0, label and shards - 1 or -1 do
     redis.call('HSETNX', AUDIENCES, shard_lane(shard, audience), label)
+  end
+  for shard = shards, before - 1 do
+    redis.call('HDEL', AUDIENCES, shard_lane(shard, audience))
   end
 end
 
