@@ -90,13 +90,25 @@ def deliver(
         request = next(conversation)
         while True:
             saved = _keep_changed(saved, notes, keep_notes)
-            request = conversation.send(send(request))
+            answer = send(request)
+            with _in_doubt_if_it_changes(request):
+                request = conversation.send(answer)
     except StopIteration as ended:
         outcome: Outcome = ended.value
         return outcome
     finally:
         _keep_changed(saved, notes, keep_notes)
         conversation.close()
+
+
+@contextlib.contextmanager
+def _in_doubt_if_it_changes(request: Request) -> Iterator[None]:
+    """A conversation knows from the answer alone that the outcome is unknown, where there may have been none."""
+    try:
+        yield
+    except TryLater as order:
+        order.outcome_unknown = order.outcome_unknown and not request.changes_nothing
+        raise
 
 
 def _keep_changed(

@@ -97,6 +97,35 @@ def test_nothing_is_lost_by(what: str, bench: Bench) -> None:
     assert counters(bench) == {"accepted": 5, "delivered": 4, "folded": 1}
 
 
+def held_for_ms(bench: Bench) -> int:
+    (lane,) = bench.status().lanes
+    assert lane.hold is not None
+    assert lane.hold.until_ms is not None
+    return lane.hold.until_ms - bench.clock()
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_behind_a_gateway_that_lost_its_answer_the_vendor_is_given_time(status: int, bench: Bench) -> None:
+    bench.append([enters("ada")])
+    bench.flush()
+    bench.append([leaves("ada")])
+    bench.fault(kind="status", status=status)
+    bench.flush()
+
+    assert held_for_ms(bench) >= bench.edges.schedule.settle_ms
+    assert bench.edges.lanes.release(LaneKey("shop", "vip"))
+    assert bench.flush_now() is None
+
+
+@pytest.mark.parametrize("bench", ["criteo"], indirect=True)
+def test_but_not_where_a_search_was_lost(bench: Bench) -> None:
+    bench.append([enters("ada")])
+    bench.fault(kind="status", status=504, match={"route": "search"})
+    bench.flush()
+
+    assert held_for_ms(bench) <= 2_000
+
+
 def test_half_an_answer_is_no_success(bench: Bench) -> None:
     """The first request that changes something is cut short; Taboola's other answers are blank in any case."""
     bench.append([enters("ada")])

@@ -414,10 +414,14 @@ _STATUS: Final = {
 }
 
 
+_FROM_A_GATEWAY: Final = frozenset({502, 504})
+
+
 def expect_success(response: Response) -> None:
     """Return for a 2xx; for anything else raise what the status alone tells.
 
-    429 waits as `Retry-After` says. A 4xx that no rule of the destination explained is the content's fault.
+    429 waits as `Retry-After` says. A 4xx that no rule of the destination explained is the content's fault. 502 and 504
+    come from a gateway that lost the vendor's own answer (RFC 9110, 15.6): what was sent may yet be applied.
     """
     status = response.status
     if 200 <= status < 300:  # noqa: PLR2004 - the classes of HTTP
@@ -434,8 +438,13 @@ def expect_success(response: Response) -> None:
             reset_at=_reset(response),
         )
     if status in {408, 425} or status >= 500:  # noqa: PLR2004 - the classes of HTTP
-        wait, moment = _retry_after(response), _retry_date(response)
-        raise TryLater("vendor unavailable", f"HTTP {status}", retry_after=wait, reset_at=moment)
+        raise TryLater(
+            "vendor unavailable",
+            f"HTTP {status}",
+            retry_after=_retry_after(response),
+            reset_at=_retry_date(response),
+            outcome_unknown=status in _FROM_A_GATEWAY,
+        )
     if 300 <= status < 400:  # noqa: PLR2004 - the classes of HTTP
         raise NeedsPerson("redirected", f"HTTP {status}: api_url points to a place that moved")
     raise Refused("refused", f"HTTP {status}")
