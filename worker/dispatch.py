@@ -1,4 +1,4 @@
-"""Dispatch: every worker looks for due lanes, five times a second and whenever one is due, and sends wake-ups.
+"""Dispatch: every worker looks for due lanes, five times a second and where one is due by then, and sends wake-ups.
 
 It is a step of the worker with a thread and a Redis client of its own: the worker's own timers stand still
 while the broker is away, and none of the workers is special. Scripts in Redis decide how many wake-ups may be
@@ -10,7 +10,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -78,8 +78,13 @@ def _publish(app: "Celery[Task[Any, Any]]", destination: str, claim: str) -> Non
     )
 
 
+def _next_sweep() -> float:
+    """Workers that were started together do not look together, but all of them when a lane is due."""
+    return time.monotonic() + PERIOD_SECONDS * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+
+
 class Dispatcher(threading.Thread):
-    """Sweeps all destinations until the worker stops."""
+    """Looks at all destinations in sweeps, and in between at those where a lane is due, until the worker stops."""
 
     def __init__(self, drains: Drains, publish: Callable[[str, str], None], liveness: Liveness) -> None:
         super().__init__(name="dispatch", daemon=True)
@@ -88,25 +93,35 @@ class Dispatcher(threading.Thread):
         self._liveness = liveness
         self._interrupted = False
         self._order = list(drains.edges)
-        self._next_ms = math.inf
+        self._look_at: dict[str, float] = {}
+        """When a lane of a destination will be due; this and what follows by the clock of this machine."""
+        self._sweep_at = _next_sweep()
+        self._paused_until = 0.0
 
     def run(self) -> None:
         tidied_at = -math.inf
         while not self._drains.stopping.wait(self._pause()):
             self._liveness.touch("dispatch")
-            self._next_ms = math.inf
-            self._each(self._wake)
+            self._each(self._due(), self._wake)
             if time.monotonic() - tidied_at > TIDY_SECONDS:
                 tidied_at = time.monotonic()
-                self._each(self._tidy)
+                self._each(self._order, self._tidy)
 
     def _pause(self) -> float:
-        """Seconds: workers that were started together do not look together, but all of them when a lane is due."""
-        usual = PERIOD_SECONDS * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
-        return min(usual, max(SHORTEST_SECONDS, self._next_ms / 1000))
+        """Seconds until there is something to look at."""
+        now = time.monotonic()
+        self._paused_until = max(now + SHORTEST_SECONDS, min([self._sweep_at, *self._look_at.values()]))
+        return self._paused_until - now
 
-    def _each(self, look: Callable[[str, Edges], None]) -> None:
-        for name in tuple(self._order):
+    def _due(self) -> list[str]:
+        """The destinations to look at after a pause."""
+        if self._paused_until < self._sweep_at:
+            return [name for name in self._order if self._look_at.get(name, math.inf) <= self._paused_until]
+        self._sweep_at = _next_sweep()
+        return list(self._order)
+
+    def _each(self, names: Iterable[str], look: Callable[[str, Edges], None]) -> None:
+        for name in tuple(names):
             try:
                 look(name, self._drains.edges[name])
             except StoreError as failure:
@@ -114,6 +129,7 @@ class Dispatcher(threading.Thread):
                     log.warning("dispatch.interrupted", destination=name, reason=str(failure))
                 self._interrupted = True
                 self._look_last(name)
+                self._look_at.clear()
                 return
             except Exception as fault:  # noqa: BLE001 - the thread must not die; the next sweep tries again
                 log.warning("dispatch.failed", destination=name, reason=place_of(fault))
@@ -130,8 +146,9 @@ class Dispatcher(threading.Thread):
         granted = edges.limits.conversations(edges.destination.requests_a_batch)
         claims = [uuid.uuid4().hex for _ in range(min(granted, edges.schedule.max_in_flight))]
         woken = edges.lanes.wake(edges.schedule, claims, CLAIM_MS)
+        self._look_at.pop(name, None)
         if woken.next_ms is not None:
-            self._next_ms = min(self._next_ms, woken.next_ms)
+            self._look_at[name] = time.monotonic() + woken.next_ms / 1000
         for claim in woken.claims:
             try:
                 self._publish(name, claim)

@@ -1,6 +1,7 @@
 """When dispatch looks for due lanes, and what it sends, on a real Redis and without a broker."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from worker.contract import Change, Identifier, LaneKey
 from worker.dispatch import PERIOD_SECONDS, SHORTEST_SECONDS, Dispatcher
 from worker.liveness import Liveness
 from worker.settings import load
+from worker.store.lanes import Lanes, Schedule, Woken
 from worker.tasks import Drains
 
 CONFIGURATION = """
@@ -22,6 +24,15 @@ advertiser_id = "4711"
 client_id = "relay"
 client_secret = "secret"
 batch.max_age_seconds = {age}
+"""
+
+IDLE = """
+[[destinations]]
+name = "idle"
+kind = "taboola"
+client_id = "relay"
+client_secret = "secret"
+account_id = "acme"
 """
 
 
@@ -67,7 +78,7 @@ def drains_of(folder: Path, age: float) -> Drains:
 def test_while_nothing_is_due_soon_it_looks_five_times_a_second(folder: Path) -> None:
     pauses, sent = dispatch(drains_of(folder, age=60), looks=50)
 
-    assert 0.75 * PERIOD_SECONDS <= min(pauses) < max(pauses) <= 1.25 * PERIOD_SECONDS
+    assert 0.5 * PERIOD_SECONDS <= min(pauses) < max(pauses) <= 1.25 * PERIOD_SECONDS
     assert sent == []
 
 
@@ -77,8 +88,26 @@ def test_it_looks_again_when_the_next_lane_is_due(folder: Path, monkeypatch: pyt
 
     pauses, _ = dispatch(drains_of(folder, age=600), looks=1)
 
-    assert pauses[0] >= 0.75 * 3_600
+    assert pauses[0] >= 0.5 * 3_600
     assert SHORTEST_SECONDS <= pauses[1] <= 600
+
+
+def test_it_then_looks_only_where_one_is_due(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.dispatch.PERIOD_SECONDS", 3_600)
+    with (folder / "relay.toml").open("a") as file:
+        file.write(IDLE)
+    looked: list[str] = []
+    wake = Lanes.wake
+
+    def noted(lanes: Lanes, schedule: Schedule, claims: Sequence[str], claim_ms: int) -> Woken:
+        looked.append(lanes.destination)
+        return wake(lanes, schedule, claims, claim_ms)
+
+    monkeypatch.setattr(Lanes, "wake", noted)
+
+    dispatch(drains_of(folder, age=600), looks=4)
+
+    assert looked == ["shop", "idle", "shop", "shop", "shop"]
 
 
 def test_no_more_wake_ups_are_on_their_way_than_lanes_may_be_flushed_at_once(folder: Path) -> None:
