@@ -28,6 +28,10 @@ def busiest_minute(granted: list[int]) -> int:
     return max(sum(start <= each < start + 60_000 for each in granted) for start in granted)
 
 
+def until_the_next_minute(clock: Clock) -> float:
+    return 60 - clock() / 1000 % 60
+
+
 @pytest.mark.parametrize("step", [0.0, 0.01, 0.2, 1.0, 7.3])
 def test_no_minute_sees_more_than_the_vendor_allows(store: Store, clock: Clock, step: float) -> None:
     limits = store.limits(limited(250))
@@ -155,6 +159,46 @@ def test_a_429_under_load_lowers_the_rate_until_it_has_grown_back(store: Store, 
     clock.advance(seconds=600)
 
     assert limits.calls_per_minute() == 250
+
+
+@pytest.mark.parametrize("calls", [None, 250])
+def test_permits_that_were_given_back_teach_nothing(store: Store, clock: Clock, calls: int | None) -> None:
+    """Each flush takes what a batch usually needs, and so does each look that finds no lane due."""
+    limits = store.limits(limited(calls))
+    clock.advance(seconds=until_the_next_minute(clock))
+    for _ in range(100):
+        limits.give_back(limits.take(3) - 1)
+        limits.give_back(limits.take(3))
+        clock.advance(seconds=0.3)
+    limits.slow_down()
+
+    assert limits.calls_per_minute() == 66
+
+
+def test_permits_that_are_given_back_in_the_next_minute_teach_nothing(store: Store, clock: Clock) -> None:
+    limits = store.limits(limited(None))
+    clock.advance(seconds=until_the_next_minute(clock) - 0.1)
+    limits.take(300)
+    clock.advance(seconds=0.2)
+    limits.give_back(300)
+    limits.slow_down()
+
+    assert limits.calls_per_minute() == 60
+
+
+def test_permits_of_one_minute_that_are_given_back_in_the_next_are_not_taken_off_that(
+    store: Store, clock: Clock
+) -> None:
+    limits = store.limits(limited(None))
+    clock.advance(seconds=until_the_next_minute(clock) - 0.1)
+    limits.take(700)
+    clock.advance(seconds=0.2)
+    limits.give_back(400)
+    clock.advance(seconds=59.9)
+    limits.take(150)
+    limits.slow_down()
+
+    assert limits.calls_per_minute() == 100
 
 
 def test_answers_correct_the_published_limit(store: Store, clock: Clock) -> None:

@@ -76,7 +76,7 @@ TABLE: Final = (
     Key("relay:{credential:*}:token", "hash", "the token's life", "access token, when it ends, who renews it"),
     Key("relay:{credential:*}:limit", "string", "a minute", "the rate limiter's theoretical arrival time (µs)"),
     Key("relay:{credential:*}:rate", "hash", "a day", "calls a minute as the vendor told or as learned from 429s"),
-    Key("relay:{credential:*}:used:*", "string", "3 minutes", "permits taken in one minute"),
+    Key("relay:{credential:*}:used:*", "string", "3 minutes", "permits used in one minute: taken and not given back"),
     Key("relay:{credential:*}:hold", "string", "the hold and ten minutes", "why nobody may use the credential"),
 )
 

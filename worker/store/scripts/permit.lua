@@ -24,15 +24,28 @@ if held and permits >= 0 then
     return { math.ceil(rest), 0, 0, math.floor(rate) }
   end
 end
+local minute = math.floor(now / 60000000)
+local function used_in(which)
+  return root .. ':used:' .. string.format('%.0f', which)
+end
+-- Not below 0; returns what that minute did not have.
+local function uncount(given_back, which)
+  local counted = math.min(given_back, tonumber(redis.call('GET', used_in(which)) or 0))
+  if counted > 0 then
+    redis.call('DECRBY', used_in(which), counted)
+  end
+  return given_back - counted
+end
 local function count(taken)
   if taken > 0 then
-    local used = root .. ':used:' .. string.format('%.0f', math.floor(now / 60000000))
-    redis.call('INCRBY', used, taken)
-    redis.call('PEXPIRE', used, 180000)
+    redis.call('INCRBY', used_in(minute), taken)
+    redis.call('PEXPIRE', used_in(minute), 180000)
+  else
+    uncount(uncount(-taken, minute), minute - 1)
   end
 end
 if rate == 0 then
-  if permits > 0 then
+  if permits ~= 0 then
     redis.call('DEL', root .. ':limit')
     count(permits)
   end
