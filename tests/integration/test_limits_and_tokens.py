@@ -73,6 +73,18 @@ def test_permits_that_were_not_used_can_be_given_back(store: Store) -> None:
     assert limits.take(1) == 0
 
 
+def test_permits_can_be_given_back_when_the_rate_has_become_lower(store: Store) -> None:
+    limits = store.limits(limited(250))
+    assert limits.take(50) == 50
+    limits.observe({"x-ratelimit-limit": "9"})
+
+    assert limits.free() == 0
+
+    limits.give_back(50)
+
+    assert limits.free() == 1
+
+
 def test_all_who_use_a_credential_share_its_permits(redis: Redis, clock: Clock) -> None:
     one, other = (Limits(redis, limited(10), clock) for _ in range(2))
 

@@ -55,7 +55,8 @@ local burst = math.max(1, math.floor(rate / 5))
 local interval = math.ceil(60000000 / math.max(1, rate - burst))
 permits = math.min(permits, burst)
 local before = math.max(tonumber(redis.call('GET', root .. ':limit') or 0), now)
-local free = math.floor((burst * interval - (before - now)) / interval)
+-- Where the rate was higher a moment ago, more may be taken than it allows.
+local free = math.max(0, math.floor((burst * interval - (before - now)) / interval))
 if permits > free then
   return { math.ceil((before + permits * interval - burst * interval - now) / 1000), 0, free, math.floor(rate) }
 end
