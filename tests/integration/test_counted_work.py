@@ -131,6 +131,15 @@ def test_changes_that_fold_away_cost_no_request(store: Store, clock: Clock, kind
     assert (flushed.changes, flushed.requests) == (1_000, 1)
 
 
+def test_a_hold_of_a_credential_costs_one_command_so_that_none_is_written_in_between(
+    redis: Redis, store: Store, clock: Clock
+) -> None:
+    limits = open_bench("criteo", store, clock, Sandbox()).edges.limits
+    limits.hold("warm", 1)
+
+    assert commands(redis, lambda: limits.hold("rate limited", 1_000)) == {"EVALSHA": 1}
+
+
 def test_looking_for_due_lanes_costs_the_same_however_many_there_are(redis: Redis, warm: Store, clock: Clock) -> None:
     bench = open_bench("criteo", warm, clock, Sandbox(clock=lambda: clock() / 1000))
 

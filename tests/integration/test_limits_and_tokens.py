@@ -1,5 +1,6 @@
 """Permits and tokens of a credential, in a real Redis. Times are the test's own."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -22,6 +23,14 @@ def limited(calls: int | None) -> Credential:
 @pytest.fixture
 def tokens(store: Store) -> Tokens:
     return store.tokens(CREDENTIAL)
+
+
+@pytest.fixture
+def full(redis: Redis) -> Iterator[None]:
+    """No more room than draining needs."""
+    redis.config_set("maxmemory", 1)
+    yield
+    redis.config_set("maxmemory", 0)
 
 
 def busiest_minute(granted: list[int]) -> int:
@@ -117,6 +126,15 @@ def test_holds_in_a_row_are_counted_and_the_longer_one_stays(store: Store, clock
     limits.hold("again", 30_000)
 
     assert limits.attempts() == 2
+
+
+def test_a_hold_can_be_written_when_redis_is_full(store: Store, full: None) -> None:
+    del full
+    limits = store.limits(CREDENTIAL)
+    limits.hold("rate limited", 30_000)
+
+    assert limits.held() is not None
+    assert limits.attempts() == 1
 
 
 def test_a_limit_that_is_not_published_is_learned_from_429s(store: Store, clock: Clock) -> None:

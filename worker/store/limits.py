@@ -30,6 +30,7 @@ class Limits:
         self._calls_per_minute = credential.calls_per_minute or 0
         self._permit = credential_script(client, "permit")
         self._slow_down = credential_script(client, "slow_down")
+        self._hold = credential_script(client, "credential_hold")
         self._keep = credential_script(client, "keep")
         self._now_ms = now_ms
         self._told: int | None = None
@@ -63,16 +64,9 @@ class Limits:
 
     def hold(self, reason: str, for_ms: int) -> None:
         """Let nobody use the credential for so long; a longer hold that lasts stays."""
-        now, last = self._now(), self._last_hold()
-        ends = now + for_ms
-        if last is not None and last["until"] > now:
-            ends, reason = max((ends, reason), (last["until"], last["reason"]))
-            since, attempts = last["since"], last["attempts"]
-        else:
-            since, attempts = now, (last["attempts"] if last else 0) + 1
-        hold = {"reason": reason, "since": since, "until": ends, "attempts": attempts}
+        now = self._given_now()
         with translated():
-            self._keep(keys=[f"{self._root}:hold"], args=["", json.dumps(hold), ends - now + REMEMBER_HOLD_MS])
+            self._hold(keys=keys.declared(self._root), args=[reason, for_ms, REMEMBER_HOLD_MS, now])
 
     def held(self) -> Hold | None:
         """The hold that lasts now."""
