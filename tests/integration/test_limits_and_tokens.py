@@ -9,6 +9,7 @@ from redis import Redis
 
 from tests.conftest import Clock
 from worker.destinations.base import Credential
+from worker.store import keys
 from worker.store.limits import Limits
 from worker.store.store import Store
 from worker.store.tokens import Tokens
@@ -31,6 +32,15 @@ def full(redis: Redis) -> Iterator[None]:
     redis.config_set("maxmemory", 1)
     yield
     redis.config_set("maxmemory", 0)
+
+
+def key_of(credential: Credential, name: str) -> str:
+    return f"{keys.credential_root(credential.id)}:{name}"
+
+
+def use_up(limits: Limits, clock: Clock) -> None:
+    """Read an answer to the last request of a minute that ends in 20 s."""
+    limits.observe({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(clock() // 1000 + 20)})
 
 
 def busiest_minute(granted: list[int]) -> int:
@@ -135,6 +145,41 @@ def test_a_hold_can_be_written_when_redis_is_full(store: Store, full: None) -> N
 
     assert limits.held() is not None
     assert limits.attempts() == 1
+
+
+def test_a_rate_limit_that_is_used_up_is_no_hold_in_a_row(store: Store, redis: Redis, clock: Clock) -> None:
+    """Nor does it prolong the memory of those that are."""
+    limits = store.limits(CREDENTIAL)
+    limits.hold("rate limited: HTTP 429", 1_000)
+    remembered_ms = redis.pttl(key_of(CREDENTIAL, "attempts"))
+    for _ in range(10):
+        clock.advance(seconds=60)
+        use_up(limits, clock)
+
+    hold = limits.held()
+    assert hold is not None
+    assert (hold.attempts, limits.attempts()) == (0, 1)
+    assert redis.pttl(key_of(CREDENTIAL, "attempts")) <= remembered_ms
+
+
+def test_a_429_that_tells_the_limit_is_used_up_counts_once(store: Store, clock: Clock) -> None:
+    """Of several requests under way at once, too: what each answer tells is read before what it orders is done."""
+    limits = store.limits(CREDENTIAL)
+    for _ in range(3):
+        use_up(limits, clock)
+        limits.hold("rate limited: HTTP 429", 1_000)
+
+    hold = limits.held()
+    assert hold is not None
+    assert (hold.reason, hold.attempts, limits.attempts()) == ("rate limit used up", 1, 1)
+
+
+def test_a_release_forgets_the_holds_in_a_row(store: Store) -> None:
+    limits = store.limits(CREDENTIAL)
+    limits.hold("rate limited: HTTP 429", 1_000)
+
+    assert limits.release()
+    assert (limits.held(), limits.attempts()) == (None, 0)
 
 
 def test_a_limit_that_is_not_published_is_learned_from_429s(store: Store, clock: Clock) -> None:

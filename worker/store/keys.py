@@ -78,6 +78,7 @@ TABLE: Final = (
     Key("relay:{credential:*}:rate", "hash", "a day", "calls a minute as the vendor told or as learned from 429s"),
     Key("relay:{credential:*}:used:*", "string", "3 minutes", "permits used in one minute: taken and not given back"),
     Key("relay:{credential:*}:hold", "string", "the hold and ten minutes", "why nobody may use the credential"),
+    Key("relay:{credential:*}:attempts", "string", "the hold and ten minutes", "how often in a row it was held"),
 )
 
 

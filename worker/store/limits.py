@@ -62,29 +62,31 @@ class Limits:
         if permits > 0:
             self._ask(-permits)
 
-    def hold(self, reason: str, for_ms: int) -> None:
-        """Let nobody use the credential for so long; a longer hold that lasts stays."""
-        now = self._given_now()
+    def hold(self, reason: str, for_ms: int, *, ordinary: bool = False) -> None:
+        """Let nobody use the credential for so long; a longer hold that lasts stays. An ordinary one is no attempt."""
+        kind, now = "ordinary" if ordinary else "", self._given_now()
         with translated():
-            self._hold(keys=keys.declared(self._root), args=[reason, for_ms, REMEMBER_HOLD_MS, now])
+            self._hold(keys=keys.declared(self._root), args=[reason, for_ms, REMEMBER_HOLD_MS, kind, now])
 
     def held(self) -> Hold | None:
         """The hold that lasts now."""
-        last = self._last_hold()
-        if last is None or last["until"] <= self._now():
+        with translated():
+            found = cast("bytes | None", self._client.get(f"{self._root}:hold"))
+        hold: dict[str, Any] | None = json.loads(found) if found else None
+        if hold is None or hold["until"] <= self._now():
             return None
-        return Hold(last["reason"], last["since"], last["until"], last["attempts"])
+        return Hold(hold["reason"], hold["since"], hold["until"], hold["attempts"])
 
     def attempts(self) -> int:
         """How often in a row the credential was held lately."""
-        last = self._last_hold()
-        return last["attempts"] if last else 0
+        with translated():
+            return int(cast("bytes | None", self._client.get(f"{self._root}:attempts")) or 0)
 
     def release(self) -> bool:
         """End a hold. False: there was none."""
         was = self.held() is not None
         with translated():
-            self._client.delete(f"{self._root}:hold")
+            self._client.delete(f"{self._root}:hold", f"{self._root}:attempts")
         return was
 
     def slow_down(self) -> None:
@@ -100,21 +102,13 @@ class Limits:
                 self._keep(keys=[f"{self._root}:rate"], args=["told", limit, TOLD_LASTS_MS])
             self._told = limit
         if remaining == 0 and reset and (left_ms := reset * 1000 - self._now()) > 0:
-            self.hold("rate limit used up", min(left_ms, 60_000))
+            self.hold("rate limit used up", min(left_ms, 60_000), ordinary=True)
 
     def _ask(self, permits: int) -> tuple[int, int, int, int]:
         args = [permits, self._calls_per_minute, self._given_now()]
         with translated():
             wait, taken, free, rate = cast("list[int]", self._permit(keys=keys.declared(self._root), args=args))
         return wait, taken, free, rate
-
-    def _last_hold(self) -> dict[str, Any] | None:
-        with translated():
-            value = cast("bytes | None", self._client.get(f"{self._root}:hold"))
-        if value is None:
-            return None
-        hold: dict[str, Any] = json.loads(value)
-        return hold
 
     def _given_now(self) -> int | str:
         return self._now_ms() if self._now_ms else ""
