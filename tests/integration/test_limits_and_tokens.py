@@ -38,6 +38,15 @@ def key_of(credential: Credential, name: str) -> str:
     return f"{keys.credential_root(credential.id)}:{name}"
 
 
+def scripts_run(redis: Redis) -> int:
+    return int(redis.info("commandstats")["cmdstat_evalsha"]["calls"])
+
+
+def tell(limits: Limits, calls_per_minute: int) -> None:
+    """Read an answer with the vendor's limit."""
+    limits.observe({"x-ratelimit-limit": str(calls_per_minute)})
+
+
 def use_up(limits: Limits, clock: Clock) -> None:
     """Read an answer to the last request of a minute that ends in 20 s."""
     limits.observe({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(clock() // 1000 + 20)})
@@ -290,6 +299,40 @@ def test_answers_correct_the_published_limit(store: Store, clock: Clock) -> None
     assert hold.until_ms == reset * 1000
 
 
+def test_a_limit_that_is_again_what_is_configured_is_learned_by_all(store: Store) -> None:
+    limits, other = store.limits(limited(250)), store.limits(limited(250))
+    tell(limits, 100)
+    tell(other, 100)
+    tell(limits, 250)
+
+    assert (limits.calls_per_minute(), other.calls_per_minute()) == (250, 250)
+
+
+def test_a_limit_that_the_vendor_goes_on_telling_stays_known(store: Store, redis: Redis, clock: Clock) -> None:
+    limits = store.limits(limited(250))
+    tell(limits, 100)
+    redis.delete(key_of(CREDENTIAL, "rate"))  # as after a day
+    clock.advance(seconds=3600)
+    tell(limits, 100)
+
+    assert limits.calls_per_minute() == 100
+
+
+def test_a_limit_is_written_once_an_hour(store: Store, redis: Redis, clock: Clock) -> None:
+    limits = store.limits(limited(250))
+    tell(limits, 100)
+    before = scripts_run(redis)
+    for _ in range(59):
+        clock.advance(seconds=60)
+        tell(limits, 100)
+    assert scripts_run(redis) == before
+
+    clock.advance(seconds=60)
+    tell(limits, 100)
+
+    assert scripts_run(redis) == before + 1
+
+
 def test_one_caller_renews_and_the_others_wait(tokens: Tokens) -> None:
     renewal = tokens.get()
 
@@ -346,19 +389,16 @@ def test_a_short_lived_token_is_used_for_most_of_its_life(tokens: Tokens, clock:
 
 
 def test_a_process_asks_for_its_token_once_in_a_while(tokens: Tokens, redis: Redis, clock: Clock) -> None:
-    def asked() -> int:
-        return int(redis.info("commandstats")["cmdstat_evalsha"]["calls"])
-
     tokens.keep(tokens.get().renewal, "t1", timedelta(seconds=60))
     tokens.get()
-    before = asked()
+    before = scripts_run(redis)
     assert {tokens.get().token for _ in range(100)} == {"t1"}
-    assert asked() == before
+    assert scripts_run(redis) == before
 
     clock.advance(seconds=5)
 
     assert tokens.get().token == "t1"
-    assert asked() == before + 1
+    assert scripts_run(redis) == before + 1
 
 
 def test_another_process_renews_a_token_and_this_one_learns_it(store: Store, tokens: Tokens, clock: Clock) -> None:

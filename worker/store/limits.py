@@ -1,8 +1,9 @@
 """How fast a credential may be used, over all workers together: permits, holds, and what vendors tell of limits."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from redis import Redis
 
@@ -15,6 +16,8 @@ from worker.store.status import Hold
 REMEMBER_HOLD_MS: Final = 600_000
 """A hold is remembered for so long after its end: another one then counts as one more in a row."""
 TOLD_LASTS_MS: Final = 86_400_000
+TELL_AGAIN_AFTER_MS: Final = 3_600_000
+"""So long a process keeps to itself what it has told the fleet of the vendor's limit, unless that changes."""
 
 
 class Limits:
@@ -33,7 +36,7 @@ class Limits:
         self._hold = credential_script(client, "credential_hold")
         self._keep = credential_script(client, "keep")
         self._now_ms = now_ms
-        self._told: int | None = None
+        self._told = _Told(0, 0.0)
 
     def take(self, permits: int) -> int:
         """Take so many permits, or as many as a burst may have; returns how many, 0 when none is free now."""
@@ -97,12 +100,16 @@ class Limits:
     def observe(self, headers: Mapping[str, str]) -> None:
         """Read `x-ratelimit-*` of an answer (Criteo, page "rate limits": calls a minute, epoch seconds)."""
         limit, remaining, reset = (_number(headers, name) for name in ("limit", "remaining", "reset"))
-        if limit and limit not in {self._told, self._calls_per_minute}:
+        if limit and self._is_news(limit):
             with translated():
                 self._keep(keys=[f"{self._root}:rate"], args=["told", limit, TOLD_LASTS_MS])
-            self._told = limit
+            self._told = _Told(limit, self._clock() + TELL_AGAIN_AFTER_MS)
         if remaining == 0 and reset and (left_ms := reset * 1000 - self._now()) > 0:
             self.hold("rate limit used up", min(left_ms, 60_000), ordinary=True)
+
+    def _is_news(self, limit: int) -> bool:
+        """Whether to tell the fleet, also of what is configured: it may have been told something else before."""
+        return limit != self._told.limit or self._clock() >= self._told.until_ms
 
     def _ask(self, permits: int) -> tuple[int, int, int, int]:
         args = [permits, self._calls_per_minute, self._given_now()]
@@ -113,12 +120,23 @@ class Limits:
     def _given_now(self) -> int | str:
         return self._now_ms() if self._now_ms else ""
 
+    def _clock(self) -> float:
+        """For spans of time, in ms."""
+        return self._now_ms() if self._now_ms else time.monotonic() * 1000
+
     def _now(self) -> int:
         if self._now_ms:
             return self._now_ms()
         with translated():
             seconds, micros = self._client.time()
         return seconds * 1000 + micros // 1000
+
+
+class _Told(NamedTuple):
+    """The vendor's limit as this process told it to the fleet, and until when it need not again."""
+
+    limit: int
+    until_ms: float
 
 
 def _number(headers: Mapping[str, str], name: str) -> int | None:
