@@ -1,7 +1,7 @@
 """Drives a conversation over httpx: sends, limits, times, and turns every fault into an instruction.
 
-A request may take `DEADLINE` in all: connecting, sending, and an answer that drips in byte by byte. httpx's
-timeouts bound single reads only, so the socket itself is given what is left of the deadline.
+A request may take `DEADLINE` in all from when it has passed the gate: connecting, sending, and an answer that drips in
+byte by byte. httpx's timeouts bound single reads only, so the socket itself is given what is left of the deadline.
 """
 
 import contextlib
@@ -28,11 +28,12 @@ Gate = Callable[[], None]
 """Called directly before each request leaves, tokens' included; raises when it may not."""
 
 _deadline: ContextVar[float] = ContextVar("deadline")
+"""Of the request that passed the gate last."""
 _gate: ContextVar[Gate] = ContextVar("gate")
 
 
 class Sender:
-    """Sends requests of one credential, each after passing the gate and within the deadline."""
+    """Sends requests of one credential, each after passing the gate and then within the deadline."""
 
     def __init__(
         self,
@@ -55,8 +56,13 @@ class Sender:
     def __call__(self, request: Request) -> Response:
         """Send one request. Raises `TryLater`, or what the gate or the credentials raise."""
         self.requests += 1
-        with _translated(request), _set(_gate, self._gate), _set(_deadline, time.monotonic() + self._seconds):
+        with _translated(request), _set(_gate, self._pass_gate):
             return self._send(request)
+
+    def _pass_gate(self) -> None:
+        """It may wait, which is no fault of the vendor's: the deadline begins after it."""
+        self._gate()
+        _deadline.set(time.monotonic() + self._seconds)
 
     def _send(self, request: Request) -> Response:
         outgoing = self._client.build_request(
@@ -127,7 +133,7 @@ def open_client() -> httpx.Client:
 
 
 class GatedTransport(httpx.BaseTransport):
-    """Passes the gate once more, as late as can be: also before token requests and repeats."""
+    """Passes the gate as late as can be, and before each request: also one for a token, and a repeat."""
 
     def __init__(self, inner: httpx.BaseTransport) -> None:
         self._inner = inner

@@ -10,9 +10,21 @@ import pytest
 
 from sandbox.app import Sandbox
 from sandbox.server import Server, serve
+from tests.conftest import wait_until
 from worker.delivery import Sender, open_client
 from worker.destinations.base import Request
 from worker.errors import LeaseLost, TryLater
+
+
+class AsksForToken(httpx.Auth):
+    """Asks for a token before each request; any answer will do."""
+
+    def __init__(self, token_request: httpx.Request) -> None:
+        self._token_request = token_request
+
+    def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:  # type: ignore[override] # nothing is sent back
+        yield self._token_request
+        yield request
 
 
 class Bearer(httpx.Auth):
@@ -71,6 +83,23 @@ def test_the_deadline_holds_for_the_request_as_a_whole(server: Server, client: h
 
     assert time.monotonic() - started < 0.8
     assert (order.reason, order.outcome_unknown) == ("timeout", True)
+
+
+def test_the_deadline_begins_after_the_gate(server: Server, client: httpx.Client) -> None:
+    def waits() -> None:
+        opens = time.monotonic() + 0.6
+        wait_until(lambda: time.monotonic() > opens)
+
+    assert Sender(client, Bearer(), waits, deadline=timedelta(seconds=0.5))(upsert(server)).status == 200
+
+
+def test_a_request_for_a_token_has_a_deadline_of_its_own(server: Server, client: httpx.Client) -> None:
+    script(server, kind="slow", seconds=0.7)
+    auth = AsksForToken(httpx.Request("GET", f"{server.url}/stackadapt/graphql"))
+    started = time.monotonic()
+    Sender(client, auth, passes, deadline=timedelta(seconds=1.2))(upsert(server))
+
+    assert time.monotonic() - started >= 1.4
 
 
 @pytest.mark.parametrize("kind", ["reset_before", "reset_after"])
