@@ -50,18 +50,19 @@ class Sender:
         self._observe = observe or _overlook
         self._seconds = deadline.total_seconds()
         self.requests = 0
+        """How many requests passed the gate, tokens' and repeats among them."""
         self.changes = 0
         """How many requests were taken that change something."""
 
     def __call__(self, request: Request) -> Response:
         """Send one request. Raises `TryLater`, or what the gate or the credentials raise."""
-        self.requests += 1
         with _translated(request), _set(_gate, self._pass_gate):
             return self._send(request)
 
     def _pass_gate(self) -> None:
         """It may wait, which is no fault of the vendor's: the deadline begins after it."""
         self._gate()
+        self.requests += 1
         _deadline.set(time.monotonic() + self._seconds)
 
     def _send(self, request: Request) -> Response:

@@ -97,9 +97,11 @@ def test_a_request_for_a_token_has_a_deadline_of_its_own(server: Server, client:
     script(server, kind="slow", seconds=0.7)
     auth = AsksForToken(httpx.Request("GET", f"{server.url}/stackadapt/graphql"))
     started = time.monotonic()
-    Sender(client, auth, passes, deadline=timedelta(seconds=1.2))(upsert(server))
+    sender = Sender(client, auth, passes, deadline=timedelta(seconds=1.2))
+    sender(upsert(server))
 
     assert time.monotonic() - started >= 1.4
+    assert sender.requests == 2
 
 
 @pytest.mark.parametrize("kind", ["reset_before", "reset_after"])
@@ -124,8 +126,10 @@ def test_a_closed_gate_stops_a_request_before_it_leaves(server: Server, client: 
     def closed() -> None:
         raise LeaseLost("taken over")
 
+    sender = Sender(client, Bearer(), closed)
     with pytest.raises(LeaseLost):
-        Sender(client, Bearer(), closed)(upsert(server))
+        sender(upsert(server))
 
     counts = httpx.get(f"{server.url}/_sandbox/requests/stackadapt").json()
     assert counts["routes"] == {}
+    assert sender.requests == 0
