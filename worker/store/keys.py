@@ -73,7 +73,7 @@ TABLE: Final = (
     Key("relay:{*}:shards", "hash", "never", "audiences that have several lanes → how many"),
     Key("relay:{*}:erasing", "hash", "never", "lane → how many of the oldest erasures it has passed"),
     Key("relay:{*}:erasure:*", "string", "90 days", "what became of one request to forget somebody, as JSON"),
-    Key("relay:{credential:*}:token", "hash", "the token's life", "access token, when it ends, who renews it"),
+    Key("relay:{credential:*}:token", "hash", "a day", "access token, when it ends, who renews it"),
     Key("relay:{credential:*}:limit", "string", "a minute", "the rate limiter's theoretical arrival time (µs)"),
     Key("relay:{credential:*}:rate", "hash", "a day", "calls a minute as the vendor told or as learned from 429s"),
     Key("relay:{credential:*}:used:*", "string", "3 minutes", "permits used in one minute: taken and not given back"),
