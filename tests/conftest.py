@@ -1,12 +1,14 @@
 """What every tier shares: a real Redis, a clock that tests move, and waiting for a fact instead of sleeping."""
 
 import fnmatch
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 from redis import Redis
 
@@ -30,6 +32,16 @@ class Clock:
 
     def advance(self, *, seconds: float) -> None:
         self.ms += round(seconds * 1000)
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """Commands set up logs for their process; here that is the tests'."""
+    configured, root = structlog.get_config(), logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    structlog.configure(**configured)
+    root.handlers, root.level = handlers, level
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ from redis import Redis
 
 from cli import letters_found
 from cli.main import main
-from tests.unit.test_cli_main import logs_as_before  # noqa: F401 - a fixture that restores what the command sets up
 from worker.batching import Burial, Settlement
 from worker.contract import Change, Identifier, LaneKey
 from worker.store.lanes import Lease, Schedule

@@ -13,7 +13,6 @@ from cli.check import look
 from cli.main import main
 from sandbox.app import Sandbox
 from sandbox.server import Server, serve
-from tests.unit.test_cli_main import logs_as_before  # noqa: F401 - a fixture that restores what the command sets up
 from worker.contract import Change, Identifier, LaneKey
 from worker.store.store import Store
 

@@ -16,7 +16,6 @@ from cli.imported import NoMapping, translate
 from cli.imported_fields import KINDS
 from cli.main import main
 from tests.golden.cases import cases
-from tests.unit.test_cli_main import logs_as_before  # noqa: F401 - a fixture that restores what the command sets up
 from tests.unit.test_mapping_directives import CONTEXT, EMAIL, if_
 from worker.destinations import REGISTRY
 from worker.destinations.mapping import MappingSettings

@@ -20,7 +20,6 @@ from producers.form import Form
 from producers.intake import Report
 from producers.segment import Reason
 from tests.unit.loads import event
-from tests.unit.test_cli_main import logs_as_before  # noqa: F401 - a fixture that restores what the command sets up
 
 CONFIGURATION = """
 [redis]

@@ -1,28 +1,16 @@
 """How the command as a whole behaves: its help, and how mistakes end."""
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import msgspec
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 
 from cli.failures import told
 from cli.main import main
 from worker.errors import StoreUnavailable
-
-
-@pytest.fixture(autouse=True)
-def logs_as_before() -> Iterator[None]:
-    """The command sets up logs for its process; here that is the tests'."""
-    configured, root = structlog.get_config(), logging.getLogger()
-    handlers, level = root.handlers, root.level
-    yield
-    structlog.configure(**configured)
-    root.handlers, root.level = handlers, level
 
 
 def run(*arguments: str) -> Result:

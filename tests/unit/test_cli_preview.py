@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
-from tests.unit.test_cli_main import logs_as_before  # noqa: F401 - a fixture that restores what the command sets up
 
 NOWHERE = "http://127.0.0.1:9"
 """Where nobody listens: a request or a command to Redis would fail."""

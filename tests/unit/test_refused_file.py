@@ -13,7 +13,6 @@ from cli.refused_file import FileExists, RefusedFile
 from producers.files import RefusedLine
 from tests.unit.loads import event
 from tests.unit.test_cli_load import load, refusal
-from tests.unit.test_cli_main import logs_as_before  # noqa: F401 - a fixture that restores what the command sets up
 from worker.errors import StoreUnavailable
 
 

@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
-from tests.unit.test_cli_main import logs_as_before  # noqa: F401 - a fixture that restores what the command sets up
 from tests.unit.test_mapping_directives import EMAIL
 from worker.destinations.mapping import MappingSettings
 from worker.settings import load
