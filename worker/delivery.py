@@ -52,7 +52,7 @@ class Sender:
         self.requests = 0
         """How many requests passed the gate, tokens' and repeats among them."""
         self.changes = 0
-        """How many requests were taken that change something."""
+        """How many requests that change something were taken, or failed at the vendor, who may have done a part."""
 
     def __call__(self, request: Request) -> Response:
         """Send one request. Raises `TryLater`, or what the gate or the credentials raise."""
@@ -77,7 +77,7 @@ class Sender:
         with contextlib.closing(answer):
             headers = dict(answer.headers)
             self._observe(headers)
-            self.changes += answer.is_success and not request.changes_nothing
+            self.changes += not (answer.is_client_error or request.changes_nothing)
             return Response(answer.status_code, _read(answer), headers)
 
 

@@ -279,6 +279,14 @@ def test_an_audience_of_which_something_may_have_been_taken_is_left_for_certain(
     assert receipt(bench)["audiences"] == 2
 
 
+def test_a_vendor_that_failed_may_have_taken_something(bench: Bench) -> None:
+    bench.append([enters("jane")])
+    bench.fault(kind="status", status=500, match={"route": FIRST_CHANGE[bench.kind]})
+    bench.flush()
+
+    assert bench.edges.erasures.audiences()[LaneKey("shop", "vip")].may_have_members
+
+
 def test_an_audience_whose_changes_were_all_buried_is_left_too(bench: Bench) -> None:
     bench.append([enters("jane")])
     bench.clock.advance(seconds=61)
