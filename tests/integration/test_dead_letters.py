@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from redis import Redis
 
 from tests.conftest import Clock
 from worker.batching import Burial, Settlement
@@ -143,6 +144,21 @@ def test_a_letter_is_superseded_once_a_newer_change_of_the_person_was_delivered(
     assert [letter.superseded for letter in letters] == [True, False]
     assert counts(letters.replay(list(letters))) == (1, 1, 0)
     assert counts(letters.replay(list(letters), force=True)) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("others", [0, 30])
+def test_it_is_found_among_many_and_among_few(
+    lanes: Lanes, letters: DeadLetters, clock: Clock, redis: Redis, others: int
+) -> None:
+    """Few are looked through, and no command asks for each person that was delivered."""
+    bury(lanes, clock, "ada", *(f"other {number}" for number in range(others)))
+    lanes.append(LANE, [change("ada"), *(change(f"new {number}") for number in range(20))], "newer")
+    redis.config_resetstat()
+    flush(lanes, clock)
+
+    asked = redis.info("commandstats")
+    assert ("cmdstat_hmget" in asked) == (others > 0)
+    assert [letter.number for letter in letters if letter.superseded] == [1]
 
 
 def test_so_is_one_that_came_with_the_newer_change_and_stood_before_it(

@@ -4,15 +4,15 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from hashlib import blake2b
 from itertools import islice
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
+import msgspec
 from redis import Redis
 
 from worker import contract
 from worker.batching import Burial
-from worker.contract import Change, Identifier, LaneKey, bucket
+from worker.contract import Change, Identifier, IdentifierType, LaneKey, bucket
 from worker.store import keys
 from worker.store.connection import translated
 from worker.store.scripts import script
@@ -194,7 +194,7 @@ def newest_first(letters: Iterable[Letter]) -> list[Letter]:
 
 
 def encode(lane: LaneKey, burial: Burial) -> bytes:
-    """A dead letter as it is kept. `persons` are digests, by which a newer change finds it in whatever form it came."""
+    """A dead letter as it is kept. By `persons` a newer change finds it, in whatever form it came."""
     waiting = burial.waiting
     head = {
         "lane": lane.member,
@@ -205,30 +205,46 @@ def encode(lane: LaneKey, burial: Burial) -> bytes:
     return json.dumps(head).encode() + b"\n" + contract.encode(waiting.change)
 
 
-def superseded(client: Redis, lane: LaneKey, delivered: Mapping[Identifier, int]) -> list[int]:
+def superseded(client: Redis, lane: LaneKey, delivered: Mapping[Identifier, int], letters: int) -> list[int]:
     """The numbers of dead letters that are older than what was delivered of the same person (with its stamp).
 
-    Persons in the vendor's form. What arrived with it and was buried before it stood in front of it.
+    Persons in the vendor's form. What arrived with it and was buried before it stood in front of it. `letters`: how
+    many there are, about; all are looked at where they are few, since a few should not make every batch dear.
     """
     key = f"{keys.destination_root(lane.destination)}:dead-persons"
-    found: list[int] = []
+    find = _among_all if letters <= len(delivered) else _one_by_one
+    with translated():
+        return [number for stamp, marks in find(client, key, lane, delivered) for number in _no_newer(marks, stamp)]
+
+
+Found = Iterator[tuple[int, bytes]]
+"""Stamps of what was delivered, each with the marks of the dead letters of the same person."""
+
+
+def _among_all(client: Redis, key: str, lane: LaneKey, delivered: Mapping[Identifier, int]) -> Found:
+    member = lane.unsharded.member
+    for person, marks in cast("dict[bytes, bytes]", client.hgetall(key)).items():
+        whose, type_, value = _decode_person(person)
+        if whose == member and (stamp := delivered.get(Identifier(type_, value))) is not None:
+            yield stamp, marks
+
+
+def _one_by_one(client: Redis, key: str, lane: LaneKey, delivered: Mapping[Identifier, int]) -> Found:
     for some in _pages(delivered.items()):
-        with translated():
-            marks = cast("list[bytes | None]", client.hmget(key, [_person(lane, each) for each, _ in some]))
-        for (_, stamp), known in zip(some, marks, strict=True):
-            found += _older(known, stamp) if known else []
-    return found
+        found = cast("list[bytes | None]", client.hmget(key, [_person(lane, each) for each, _ in some]))
+        yield from ((stamp, marks) for (_, stamp), marks in zip(some, found, strict=True) if marks)
 
 
-def _older(marks: bytes, stamp: int) -> list[int]:
+def _no_newer(marks: bytes, stamp: int) -> list[int]:
     pairs = (mark.split(b"@") for mark in marks.split())
     return [int(number) for number, arrived in pairs if int(arrived) <= stamp]
 
 
 def _person(lane: LaneKey, identifier: Identifier) -> str:
-    return blake2b(
-        f"{lane.unsharded.member}\0{identifier.type}\0{identifier.value}".encode(), digest_size=9
-    ).hexdigest()
+    return msgspec.json.encode((lane.unsharded.member, identifier.type, identifier.value)).decode()
+
+
+_decode_person: Final = msgspec.json.Decoder(tuple[str, IdentifierType, str]).decode
 
 
 def _pages(items: Iterable[Item]) -> Iterator[tuple[Item, ...]]:

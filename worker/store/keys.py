@@ -58,7 +58,7 @@ TABLE: Final = (
     Key("relay:{*}:seen:*", "set", "two windows", "digests of message ids that were appended, by window"),
     Key("relay:{*}:dead", "hash", "never", "dead letter's number → lane, reason, stamp, persons; change"),
     Key("relay:{*}:dead-by-time", "zset", "never", "dead letter's number → when it was buried (ms)"),
-    Key("relay:{*}:dead-persons", "hash", "never", "digest of lane and identifier → its dead letters: number@stamp…"),
+    Key("relay:{*}:dead-persons", "hash", "never", "lane and identifier as JSON → its dead letters: number@stamp…"),
     Key("relay:{*}:dead-superseded", "set", "never", "dead letters of which a newer change was delivered"),
     Key("relay:{*}:bury", "set", "never", "lanes whose next attempt may bury however many are refused"),
     Key("relay:{*}:notes", "hash", "never", "what the destination keeps between batches (the vendor's ids)"),

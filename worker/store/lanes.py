@@ -209,7 +209,9 @@ class Lanes:
 
         `superseding`: whom the vendor took, with the stamps of the changes; older dead letters of theirs are marked.
         """
-        superseded = deadletters.superseded(self._client, lease.lane, superseding) if superseding else []
+        marked: Sequence[int] = ()
+        if superseding:
+            marked = deadletters.superseded(self._client, lease.lane, superseding, lease.dead_letters)
         letters = [deadletters.encode(lease.lane, burial) for burial in settlement.buried]
         self._owned(
             "settle",
@@ -221,8 +223,8 @@ class Lanes:
             settlement.invalid_unnamed,
             settlement.audience_name,
             self._now(),
-            len(superseded),
-            *superseded,
+            len(marked),
+            *marked,
             *letters,
         )
 
