@@ -1,5 +1,8 @@
 """Lanes in a real Redis. Times are the test's own."""
 
+from bisect import bisect_right
+from itertools import accumulate
+
 import pytest
 from redis import Redis
 
@@ -64,6 +67,36 @@ def test_a_full_lane_is_due_at_once(lanes: Lanes) -> None:
     lanes.append(LANE, [change("c")], "2")
 
     assert who(lanes, leased(lanes)) == ["a", "b", "c"]
+
+
+def fill(lanes: Lanes, lengths: list[int]) -> list[Change]:
+    """The lane gets changes whose texts are of these lengths."""
+    filled = [
+        Change(True, at, (Identifier("email", "a@b"),), audience_name="x" * size) for at, size in enumerate(lengths)
+    ]
+    for start in range(0, len(filled), 1_000):
+        lanes.append(LANE, filled[start : start + 1_000], str(start))
+    return filled
+
+
+@pytest.mark.parametrize("lengths", [[10] * 3_500, [10] * 1_000 + [800] * 2_500, [800] * 1_000 + [10] * 2_500])
+@pytest.mark.parametrize("max_bytes", [40_000, 600_000, 1_500_000, 10_000_000])
+def test_a_head_is_as_long_as_its_bytes_allow(lanes: Lanes, clock: Clock, lengths: list[int], max_bytes: int) -> None:
+    filled = fill(lanes, lengths)
+    sizes = list(accumulate(len(stamped(clock(), encode(each))) for each in filled))
+
+    read = lanes.read(leased(lanes), 3_000, max_bytes)
+
+    assert [each.change for each in read] == filled[: min(3_000, bisect_right(sizes, max_bytes))]
+
+
+def test_of_large_changes_no_more_is_read_than_a_batch_may_hold(lanes: Lanes, redis: Redis) -> None:
+    fill(lanes, [2_000] * 5_000)
+    before = redis.info("stats")["total_net_output_bytes"]
+
+    assert len(lanes.read(leased(lanes), 5_000, 4_000_000)) > 1_900
+
+    assert redis.info("stats")["total_net_output_bytes"] - before < 5_000_000
 
 
 def test_what_stands_behind_a_change_that_an_erasure_keeps_back_is_kept_back_too(

@@ -26,6 +26,8 @@ from worker.store.scripts import in_pipeline, script
 from worker.store.status import DestinationStatus, Hold, lane_hold, status_of
 
 CHUNK_MEMORY_MS: Final = 600_000
+FIRST_VALUES: Final = 1_000
+"""How many values of a lane are read before it is known how large they are."""
 SHARDED: Final = -2
 """What `append` answers where an audience has several lanes yet, and nobody said to whom which change belongs."""
 
@@ -183,7 +185,7 @@ class Lanes:
 
         Raises `msgspec.DecodeError` when a newer release has written one.
         """
-        values, barrier = self._head(lease.lane, most)
+        values, barrier = self._head(lease.lane, most, max_bytes)
         fitting = bisect_right(list(accumulate(map(len, values))), max_bytes)
         waiting = decode(values[: max(1, fitting)])
         if (
@@ -303,10 +305,24 @@ class Lanes:
             for reason, count in reasons.items():
                 self._client.hincrby(self._root + keys.LEFT_OUT, reason, count)
 
-    def _head(self, lane: LaneKey, most: int) -> tuple[list[bytes], bytes]:
-        """The oldest values, and up to which stamp they may be read as things are after that; empty: to the end."""
+    def _head(self, lane: LaneKey, most: int, max_bytes: int) -> tuple[list[bytes], bytes]:
+        """The oldest values, of not many more than so many bytes, and up to which stamp they may be read.
+
+        Empty: to the end. The size of the first ones tells how many more to ask for.
+        """
+        values, size, count = list[bytes](), 0, min(most, FIRST_VALUES)
+        while True:
+            page, barrier = self._page(lane, len(values), count)
+            values += page
+            size += sum(map(len, page))
+            if len(page) < count or len(values) == most or size >= max_bytes:
+                return values, barrier
+            count = min(most - len(values), 1 + (max_bytes - size) * len(values) // size)
+
+    def _page(self, lane: LaneKey, start: int, count: int) -> tuple[list[bytes], bytes]:
+        """Values, and the barrier as things are after that."""
         with translated(), self._client.pipeline(transaction=False) as pipe:
-            pipe.lrange(f"{self._root}:lane:{lane.member}", 0, most - 1)
+            pipe.lrange(f"{self._root}:lane:{lane.member}", start, start + count - 1)
             if lane.is_erasures:
                 return pipe.execute()[0], b""
             in_pipeline(pipe, self._scripts["barrier"], keys.declared(self._root), (lane.member,))
