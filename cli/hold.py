@@ -61,7 +61,8 @@ def release(destination: str, audience: str | None, config: Path, *, bury: bool,
     """End the hold of a destination, or of a lane, whoever made it.
 
     For a destination, the hold of its credential ends, too, and the batch size that its vendor took is
-    forgotten. Holds of its lanes stay.
+    forgotten. Holds of its lanes stay. A lane whose last request had no answer is held until the vendor cannot
+    apply that any more.
     """
     if bury and audience is None:
         raise click.UsageError("--bury is for one lane; name it with --audience")
@@ -71,7 +72,7 @@ def release(destination: str, audience: str | None, config: Path, *, bury: bool,
         if audience is None:
             released = _release_destination(destination, relay, store)
         else:
-            released = Released(_release_lanes(store.lanes(destination), audience, bury=bury), bury=bury)
+            released = _release_lanes(store.lanes(destination), audience, bury=bury)
     if as_json:
         options.print_json({"destination": destination, "audience": audience, **asdict(released)})
     else:
@@ -86,10 +87,14 @@ class Released:
     credential_released: bool = False
     working_size_forgotten: bool = False
     bury: bool = False
+    settling: bool = False
+    """Whether a lane stays held, because the vendor may still apply its last request."""
 
     def told(self, name: str) -> Iterator[str]:
         if self.released:
             yield f"{name} is released"
+        if self.settling:
+            yield f"{name}: it goes on when the vendor can no longer apply its last request; `status` shows when"
         if self.credential_released:
             yield f"{name}: its credential is released, for every destination that shares it"
         if not self.released and not self.credential_released:
@@ -107,9 +112,10 @@ def _release_destination(destination: str, relay: Settings, store: Store) -> Rel
     return Released(lanes.release(None), _release_credential(destination, relay, store), bool(size))
 
 
-def _release_lanes(lanes: Lanes, audience: str, *, bury: bool) -> bool:
-    released = [lanes.release(lane, bury=bury) for lane in lanes.of_audience(audience)]
-    return any(released)
+def _release_lanes(lanes: Lanes, audience: str, *, bury: bool) -> Released:
+    own = lanes.of_audience(audience)
+    released = [lanes.release(lane, bury=bury) for lane in own]
+    return Released(any(released), bury=bury, settling=any(lanes.hold_of(lane) is not None for lane in own))
 
 
 def _release_credential(destination: str, relay: Settings, store: Store) -> bool:

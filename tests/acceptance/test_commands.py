@@ -15,7 +15,7 @@ from tests.acceptance.conftest import Fleet
 from tests.conftest import wait_until
 from worker.contract import Change, Identifier, LaneKey
 from worker.outgoing import WORKING_SIZE
-from worker.store.lanes import Bounds
+from worker.store.lanes import Bounds, Schedule
 
 pytestmark = pytest.mark.acceptance
 
@@ -161,6 +161,7 @@ def test_a_destination_is_held_for_a_while_and_released(fleet: Fleet) -> None:
         "credential_released": False,
         "working_size_forgotten": False,
         "bury": False,
+        "settling": False,
     }
     assert run_json(fleet, "release", "taboola")["released"] is False
     assert run_json(fleet, "status")["destinations"][1]["hold"] is None
@@ -176,6 +177,19 @@ def test_a_lane_is_held_until_it_is_released(fleet: Fleet) -> None:
     assert destination["hold"] is None
     assert destination["lanes"][0]["hold"] == hold
     assert run(fleet, "release", "criteo", "--audience", "vip").stdout == "criteo, audience vip is released\n"
+
+
+def test_a_release_tells_that_the_vendor_may_still_apply_the_last_request(fleet: Fleet) -> None:
+    fleet.append("criteo", "vip", "ada")
+    lanes = fleet.store.lanes("criteo")
+    lease = lanes.lease(Schedule(max_changes=1, max_age_ms=0, max_in_flight=1, settle_ms=20_000))
+    assert lease is not None
+    lanes.give_back(lease, "timeout", settle_ms=20_000)
+
+    assert run(fleet, "release", "criteo", "--audience", "vip").stdout.splitlines() == [
+        "criteo, audience vip is released",
+        "criteo, audience vip: it goes on when the vendor can no longer apply its last request; `status` shows when",
+    ]
 
 
 def test_a_release_forgets_the_batch_size_that_was_learned(fleet: Fleet) -> None:
