@@ -133,6 +133,12 @@ def halves(batch: FoldedBatch) -> tuple[FoldedBatch, FoldedBatch]:
     )
 
 
+def first_alone(batch: FoldedBatch) -> FoldedBatch:
+    """The first entry of a batch."""
+    adds = () if batch.removes else batch.adds[:1]
+    return replace(batch, id=f"{batch.id}0", removes=batch.removes[:1], adds=adds)
+
+
 def merge(receipts: Sequence[Receipt]) -> Receipt:
     """One receipt for the parts of a batch."""
     refused = {identifier: reason for receipt in receipts for identifier, reason in receipt.refused.items()}

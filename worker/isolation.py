@@ -3,14 +3,35 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from worker.batching import halves, merge
+from worker.batching import first_alone, halves, merge
 from worker.destinations.base import FoldedBatch, Receipt
 from worker.errors import DeliveryError, Refused, TooLarge, TryLater
 
 BUDGET: Final = 64
 """Requests that may be spent on isolating, for one batch."""
+HALVINGS: Final = 3
+"""So often a batch is halved before it is asked whether anything of it is taken: down to eighths."""
+FEWEST: Final = 7
+"""Of fewer entries each may be a culprit; of so many, all refused, it is the request."""
+SAMPLE: Final = 3
+"""So many of the vendor's words are told."""
 
 Attempt = Callable[[FoldedBatch], Receipt]
+
+
+class NothingTaken(TryLater):
+    """No part of the batch was taken, nor any single entry that was tried: it is the request, not its content."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__("request refused", f"every part of it is: {words}. Compare the configuration with these words")
+
+
+class TooManyCulprits(TryLater):
+    """The budget is spent, though something was taken: a shorter batch has fewer culprits."""
+
+    def __init__(self, words: str) -> None:
+        detail = f"more than {BUDGET} requests to find the culprits, for example: {words}"
+        super().__init__("too many refused", detail, scope="lane")
 
 
 class Isolated(NamedTuple):
@@ -20,31 +41,32 @@ class Isolated(NamedTuple):
     working_size: int | None
 
 
-def deliver_isolating(batch: FoldedBatch, attempt: Attempt, budget: int = BUDGET) -> Isolated:
+def deliver_isolating(batch: FoldedBatch, attempt: Attempt) -> Isolated:
     """Deliver a batch; what is refused even alone is named in the receipt, with the vendor's reason.
 
     A receipt that counts invalid identifiers without naming them is halved, too, as far as the budget goes; that
     sends again what was sent, which changes nothing.
 
-    Raises `TryLater` when the budget is spent, or when both halves are refused and both halves of one of them
-    too: then it is the request that is wrong, not its content. Nothing is then named as refused.
+    Raises `NothingTaken` or `TooManyCulprits`; nothing is then named as refused.
     """
-    isolation = _Isolation(attempt, budget)
+    isolation = _Isolation(attempt)
     isolation.deliver(batch)
     isolation.name_invalid()
-    return Isolated(merge(isolation.receipts), isolation.working_size)
+    return Isolated(isolation.receipt, isolation.working_size)
 
 
 class _Isolation:
-    def __init__(self, attempt: Attempt, budget: int) -> None:
+    def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
-        self._budget = budget
+        self._budget = BUDGET
         self._taken: list[_Taken] = []
+        self._alone: list[_Alone] = []
         self._too_large = False
+        self._words: dict[str, None] = {}
 
     @property
-    def receipts(self) -> list[Receipt]:
-        return [each.receipt for each in self._taken]
+    def receipt(self) -> Receipt:
+        return merge([*(each.receipt for each in self._taken), *(each.receipt for each in self._alone)])
 
     @property
     def working_size(self) -> int | None:
@@ -53,13 +75,13 @@ class _Isolation:
         return max((len(each.batch.entries) for each in self._taken), default=1)
 
     def deliver(self, batch: FoldedBatch) -> None:
-        refused = self._try([batch])
-        halves_of_it = self._try(_halved(refused))
-        quarters = self._try(_halved(halves_of_it))
-        if _is_the_requests_fault(halves_of_it, quarters):
-            raise TryLater("request refused", "all parts of it are: it is the request, not the content")
-        while quarters:
-            quarters = self._try(_halved(quarters))
+        rejected = self._try([batch])
+        for _ in range(HALVINGS):
+            rejected = self._try(_halved(rejected))
+        if not (self._taken or len(batch.entries) < FEWEST or self._takes_any_alone(rejected)):
+            raise NothingTaken(self._sample)
+        while rejected:
+            rejected = self._try(_halved(rejected))
 
     def name_invalid(self) -> None:
         """Send halves of what has unnamed invalid identifiers until all are named, one fails or the budget is spent."""
@@ -75,25 +97,42 @@ class _Isolation:
             self._taken += parts
             unclear += [part for part in parts if part.unclear]
 
-    def _try(self, batches: Iterable[FoldedBatch]) -> list["_Rejected"]:
+    def _try(self, batches: Iterable[FoldedBatch]) -> list[FoldedBatch]:
         """Send the batches; those that have to be halved."""
-        rejected: list[_Rejected] = []
+        rejected: list[FoldedBatch] = []
         for batch in batches:
             try:
                 self._taken.append(_Taken(batch, self._attempt(batch)))
             except (Refused, TooLarge) as refusal:
+                self._words[_words_of(refusal)] = None
                 if len(batch.entries) == 1:
-                    self._taken.append(_Taken(batch, _refusal_of(batch, refusal)))
+                    self._alone.append(_Alone(batch, refusal))
                 else:
-                    rejected.append(_Rejected(batch, for_content=isinstance(refusal, Refused)))
+                    rejected.append(batch)
                     self._too_large |= isinstance(refusal, TooLarge)
                     self._spend(2)
         return rejected
 
+    def _takes_any_alone(self, rejected: Sequence[FoldedBatch]) -> bool:
+        """Whether any of their first entries is taken: each part may hold a culprit though few entries are one."""
+        self._spend(len(rejected))
+        return any(self._takes(first_alone(each)) for each in rejected)
+
+    def _takes(self, entry: FoldedBatch) -> bool:
+        try:
+            self._attempt(entry)
+        except (Refused, TooLarge):
+            return False
+        return True
+
     def _spend(self, requests: int) -> None:
         self._budget -= requests
         if self._budget < 0:
-            raise TryLater("too many refused", f"more than {BUDGET} requests to find the culprits", scope="lane")
+            raise TooManyCulprits(self._sample)
+
+    @property
+    def _sample(self) -> str:
+        return "; ".join(list(self._words)[:SAMPLE])
 
 
 class _Taken(NamedTuple):
@@ -105,25 +144,21 @@ class _Taken(NamedTuple):
         return self.receipt.invalid_unnamed > 0 and len(self.batch.entries) > 1
 
 
-class _Rejected(NamedTuple):
+class _Alone(NamedTuple):
+    """One entry that is refused even alone."""
+
     batch: FoldedBatch
-    for_content: bool
+    refusal: Refused | TooLarge
+
+    @property
+    def receipt(self) -> Receipt:
+        return Receipt(dict.fromkeys(self.batch.entries[0].identifiers, _words_of(self.refusal)))
 
 
-def _halved(rejected: Iterable[_Rejected]) -> Iterator[FoldedBatch]:
+def _halved(rejected: Iterable[FoldedBatch]) -> Iterator[FoldedBatch]:
     for each in rejected:
-        yield from halves(each.batch)
+        yield from halves(each)
 
 
-def _is_the_requests_fault(halves_of_it: Sequence[_Rejected], quarters: Sequence[_Rejected]) -> bool:
-    """Whether both halves were refused for their content, and both halves of one of them too."""
-    if sum(each.for_content for each in halves_of_it) < 2:  # noqa: PLR2004 - both
-        return False
-    parents = [each.batch.id[:-1] for each in quarters if each.for_content]
-    return len(parents) != len(set(parents))
-
-
-def _refusal_of(batch: FoldedBatch, refusal: Refused | TooLarge) -> Receipt:
-    entry = batch.entries[0]
-    reason = f"{refusal.reason}: {refusal.detail}" if refusal.detail else refusal.reason
-    return Receipt(dict.fromkeys(entry.identifiers, reason))
+def _words_of(refusal: Refused | TooLarge) -> str:
+    return f"{refusal.reason}: {refusal.detail}" if refusal.detail else refusal.reason

@@ -60,8 +60,8 @@ IN_FLUSHING: dict[str, Planted] = {
     ),
     "half of a batch that was too large": InFunction(
         isolation._halved,  # noqa: SLF001 - as above
-        "yield from halves(each.batch)",
-        "yield halves(each.batch)[0]",
+        "yield from halves(each)",
+        "yield halves(each)[0]",
     ),
     "a killed worker's request given no time": InScript(
         "prelude.lua", "if lease.sent > 0 and lease.sent + settle_ms > now then", "if false then"

@@ -1,14 +1,16 @@
 """Culprits of a refused batch are found by halving, within a budget."""
 
 import math
+from contextlib import suppress
+from random import Random
 
 import pytest
 
 from worker.batching import fold
 from worker.contract import Change, Identifier, LaneKey
 from worker.destinations.base import FoldedBatch, Receipt
-from worker.errors import Refused, TooLarge, TryLater
-from worker.isolation import deliver_isolating
+from worker.errors import Refused, TooLarge
+from worker.isolation import NothingTaken, TooManyCulprits, deliver_isolating
 
 
 def batch_of(size: int) -> FoldedBatch:
@@ -48,19 +50,42 @@ def test_the_rest_is_delivered_and_the_culprits_are_named(culprits: tuple[int, .
     assert vendor.requests - 1 <= len(culprits) * 2 * math.ceil(math.log2(1000))
 
 
-def test_a_request_that_is_refused_whatever_it_holds_buries_nothing() -> None:
-    vendor = Vendor(*range(1000))
+@pytest.mark.parametrize(("size", "requests"), [(7, 13), (8, 15), (9, 16), (1000, 23)])
+def test_a_request_that_is_refused_whatever_it_holds_buries_nothing(size: int, requests: int) -> None:
+    vendor = Vendor(*range(size))
 
-    with pytest.raises(TryLater, match="not the content"):
-        deliver_isolating(batch_of(1000), vendor)
+    with pytest.raises(NothingTaken, match=r"^request refused: every part of it is: refused: a bad value\. Compare"):
+        deliver_isolating(batch_of(size), vendor)
 
-    assert vendor.requests == 7
+    assert vendor.requests == requests
+
+
+def test_of_few_each_may_be_a_culprit() -> None:
+    vendor = Vendor(*range(6))
+
+    receipt, _ = deliver_isolating(batch_of(6), vendor)
+
+    assert receipt.refused == dict.fromkeys(vendor.culprits, "refused: a bad value")
+
+
+@pytest.mark.parametrize("culprits", [3, 5, 20, 100])
+def test_scattered_culprits_are_no_fault_of_the_request(culprits: int) -> None:
+    """Also where each eighth holds one: it is enough that single entries are taken."""
+    for seed in range(30):
+        vendor = Vendor(*Random(seed).sample(range(1000), culprits))
+        with suppress(TooManyCulprits):
+            deliver_isolating(batch_of(1000), vendor)
+
+
+def test_entries_that_are_too_large_even_alone_are_the_requests_fault_when_all_are() -> None:
+    with pytest.raises(NothingTaken, match="request too large"):
+        deliver_isolating(batch_of(1000), Vendor(most=0))
 
 
 def test_isolating_ends_when_its_budget_is_spent() -> None:
     vendor = Vendor(*range(0, 500, 5))
 
-    with pytest.raises(TryLater, match="too many refused"):
+    with pytest.raises(TooManyCulprits, match=r"^too many refused: .* for example: refused: a bad value$"):
         deliver_isolating(batch_of(1000), vendor)
 
     assert vendor.requests <= 65
@@ -72,7 +97,7 @@ def test_a_request_that_is_too_large_is_sent_in_parts() -> None:
     receipt, working_size = deliver_isolating(batch_of(1000), vendor)
 
     assert receipt.refused == {}
-    assert len(vendor.taken) == 1000
+    assert len(set(vendor.taken)) == 1000
     assert working_size == 63
 
 
