@@ -4,7 +4,6 @@ This is the only module that knows both edges, Redis and the vendors. What goes 
 (see `worker.errors`); `worker.holds` carries it out.
 """
 
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
@@ -20,7 +19,7 @@ from worker.edges import Edges
 from worker.erasure import ERASURE_FIRST, erase
 from worker.errors import DeliveryError, LeaseLost, NotYet, StoreError, TryLater
 from worker.holds import names, obey
-from worker.outgoing import WORKING_SIZE, deliver_batch, notes_of
+from worker.outgoing import WORKING_SIZE, bury_command, deliver_head, notes_of
 from worker.permits import Permits
 from worker.store.lanes import Lease
 from worker.telemetry import place_of
@@ -61,7 +60,7 @@ def flush(lease: Lease, edges: Edges, send: Sender) -> Flushed:
     waiting = _read(lease, edges, notes)
     changes = [each.change for each in waiting]
     batch = fold(lease.lane, lease.batch_id, changes, edges.destination.vendor_form, waiting[-1].stamp)
-    receipt = deliver_batch(batch, edges, send, notes)
+    receipt = deliver_head(batch, edges, send, notes, lease)
     settlement = account(waiting, batch, receipt, edges.destination.vendor_form)
     _brake(settlement, lease)
     edges.lanes.settle(lease, settlement, superseding=_superseding(waiting, batch, receipt, lease))
@@ -99,8 +98,8 @@ def _brake(settlement: Settlement, lease: Lease) -> None:
     sample = sorted({burial.reason for burial in settlement.buried})[:3]
     raise TryLater(
         "too many refused",
-        f"{refused} of {settlement.taken} changes, for example: {'; '.join(sample)}. If that is right, `audience-relay "
-        f"release {lease.lane.destination} --audience {shlex.quote(lease.lane.audience)} --bury` lets them be buried",
+        f"{refused} of {settlement.taken} changes, for example: {'; '.join(sample)}. If that is right, "
+        f"{bury_command(lease.lane)} lets them be buried",
         scope="lane",
     )
 

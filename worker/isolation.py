@@ -41,23 +41,25 @@ class Isolated(NamedTuple):
     working_size: int | None
 
 
-def deliver_isolating(batch: FoldedBatch, attempt: Attempt) -> Isolated:
+def deliver_isolating(batch: FoldedBatch, attempt: Attempt, *, may_bury: bool = False) -> Isolated:
     """Deliver a batch; what is refused even alone is named in the receipt, with the vendor's reason.
 
     A receipt that counts invalid identifiers without naming them is halved, too, as far as the budget goes; that
     sends again what was sent, which changes nothing.
 
-    Raises `NothingTaken` or `TooManyCulprits`; nothing is then named as refused.
+    Raises `NothingTaken` or `TooManyCulprits`; nothing is then named as refused. With `may_bury` it raises neither, and
+    goes on until each culprit stands alone.
     """
-    isolation = _Isolation(attempt)
+    isolation = _Isolation(attempt, may_bury=may_bury)
     isolation.deliver(batch)
     isolation.name_invalid()
     return Isolated(isolation.receipt, isolation.working_size)
 
 
 class _Isolation:
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, *, may_bury: bool) -> None:
         self._attempt = attempt
+        self._may_bury = may_bury
         self._budget = BUDGET
         self._taken: list[_Taken] = []
         self._alone: list[_Alone] = []
@@ -78,7 +80,7 @@ class _Isolation:
         rejected = self._try([batch])
         for _ in range(HALVINGS):
             rejected = self._try(_halved(rejected))
-        if not (self._taken or len(batch.entries) < FEWEST or self._takes_any_alone(rejected)):
+        if not (self._taken or self._may_bury or len(batch.entries) < FEWEST or self._takes_any_alone(rejected)):
             raise NothingTaken(self._sample)
         while rejected:
             rejected = self._try(_halved(rejected))
@@ -126,7 +128,7 @@ class _Isolation:
         return True
 
     def _spend(self, requests: int) -> None:
-        self._budget -= requests
+        self._budget -= 0 if self._may_bury else requests
         if self._budget < 0:
             raise TooManyCulprits(self._sample)
 

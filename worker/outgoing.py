@@ -1,5 +1,6 @@
 """Delivers one folded batch over the edges of its destination: conversation, isolation of what is refused, notes."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -12,7 +13,8 @@ from worker.delivery import Sender, deliver
 from worker.destinations.base import FoldedBatch, Notes, Receipt
 from worker.edges import Edges
 from worker.errors import DeliveryError
-from worker.isolation import Isolated, deliver_isolating
+from worker.isolation import Isolated, NothingTaken, deliver_isolating
+from worker.store.lanes import Lease
 
 SHORTEST_HIDDEN: Final = 3
 """Shorter texts name nobody, and stand in too many words."""
@@ -27,19 +29,34 @@ def notes_of(lane: LaneKey, edges: Edges) -> Notes:
     return edges.lanes.notes((WORKING_SIZE, *edges.destination.note_keys(lane)))
 
 
-def deliver_batch(batch: FoldedBatch, edges: Edges, send: Sender, notes: Notes) -> Receipt:
+def deliver_head(batch: FoldedBatch, edges: Edges, send: Sender, notes: Notes, lease: Lease) -> Receipt:
+    """`deliver_batch` for the head of a lane, which somebody may allow to be buried."""
+    try:
+        return deliver_batch(batch, edges, send, notes, may_bury=lease.may_bury)
+    except NothingTaken as order:
+        allowance = f"if it is the content, {bury_command(lease.lane)} lets it be buried"
+        order.reword(lambda words: f"{words}; {allowance}")
+        raise
+
+
+def bury_command(lane: LaneKey) -> str:
+    """What a person runs to let a lane's next attempt bury however many are refused."""
+    return f"`audience-relay release {lane.destination} --audience {shlex.quote(lane.audience)} --bury`"
+
+
+def deliver_batch(batch: FoldedBatch, edges: Edges, send: Sender, notes: Notes, *, may_bury: bool = False) -> Receipt:
     """Raises `DeliveryError`; nothing is then known to be delivered. No words of the vendor's name anybody."""
     if not batch.entries:
         return Receipt()
 
     def attempt(part: FoldedBatch) -> Receipt:
-        return deliver(edges.destination.converse(part, notes), send, notes, edges.lanes.keep_notes)
+        try:
+            return deliver(edges.destination.converse(part, notes), send, notes, edges.lanes.keep_notes)
+        except DeliveryError as order:
+            order.reword(partial(nameless, batch=part))
+            raise
 
-    try:
-        isolated = deliver_isolating(batch, attempt)
-    except DeliveryError as order:
-        order.reword(partial(nameless, batch=batch))
-        raise
+    isolated = deliver_isolating(batch, attempt, may_bury=may_bury)
     _remember_size(isolated, edges)
     receipt = isolated.receipt
     reasons = {reason: nameless(reason, batch) for reason in set(receipt.refused.values())}

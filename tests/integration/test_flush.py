@@ -13,7 +13,7 @@ from worker.delivery import GatedTransport
 from worker.destinations.base import Conversation, FoldedBatch, Notes, Receipt
 from worker.destinations.criteo import Criteo, CriteoSettings
 from worker.edges import Edges, open_edges
-from worker.errors import NotYet, TooLarge, TryLater
+from worker.errors import NotYet, Refused, TooLarge, TryLater
 from worker.flush import Flushed, flush_next
 from worker.outgoing import WORKING_SIZE
 from worker.store.store import Store
@@ -87,6 +87,37 @@ def test_a_defect_of_the_relay_shows_in_status_without_what_it_was_about(stand: 
     stand.flush(takes)
 
     assert stand.counters() == {"accepted": 1, "delivered": 1}
+
+
+def refuses_with(*who: str) -> Callable[[FoldedBatch], Receipt]:
+    """Refuses every request in which one of these is, and says who."""
+    culprits = {f"{each}@example.com" for each in who}
+
+    def converse(batch: FoldedBatch) -> Receipt:
+        for found in (i.value for e in batch.entries for i in e.identifiers if i.value in culprits):
+            raise Refused("refused", f"{found} is bad")
+        return Receipt()
+
+    return converse
+
+
+def test_a_request_of_which_nothing_is_taken_is_held_until_somebody_lets_it_be_buried(stand: Stand) -> None:
+    people = [f"p{number}" for number in range(20)]
+    stand.append(*(enters(each) for each in people))
+    for _ in range(3):
+        stand.flush(refuses_with(*people))
+
+    assert stand.reason() == (
+        "request refused: every part of it is: refused: … is bad. Compare the configuration with these words; if it is "
+        "the content, `audience-relay release shop --audience vip --bury` lets it be buried"
+    )
+    assert stand.counters() == {"accepted": 20, "waiting": 20}
+
+    stand.opened.lanes.release(LANE, bury=True)
+    stand.opened.lanes.release(None)
+    stand.flush(refuses_with(*people))
+
+    assert stand.counters() == {"accepted": 20, "buried": 20, "dead_letters": 20}
 
 
 def refuses(*who: str) -> Callable[[FoldedBatch], Receipt]:

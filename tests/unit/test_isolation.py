@@ -91,6 +91,16 @@ def test_isolating_ends_when_its_budget_is_spent() -> None:
     assert vendor.requests <= 65
 
 
+@pytest.mark.parametrize("culprits", [range(1000), range(0, 1000, 2), range(0, 1000, 50)])
+def test_what_may_be_buried_is_isolated_to_the_end(culprits: range) -> None:
+    vendor = Vendor(*culprits)
+
+    receipt, _ = deliver_isolating(batch_of(1000), vendor, may_bury=True)
+
+    assert receipt.refused == dict.fromkeys(vendor.culprits, "refused: a bad value")
+    assert len(vendor.taken) == len(set(vendor.taken)) == 1000 - len(culprits)
+
+
 def test_a_request_that_is_too_large_is_sent_in_parts() -> None:
     vendor = Vendor(most=100)
 
@@ -123,10 +133,11 @@ def test_invalid_identifiers_that_are_only_counted_are_named_by_halving() -> Non
     assert receipt == Receipt(dict.fromkeys(vendor.invalid, "invalid"))
 
 
-def test_naming_ends_with_the_budget_and_what_is_unnamed_stays_counted() -> None:
+@pytest.mark.parametrize("may_bury", [False, True])
+def test_naming_ends_with_the_budget_and_what_is_unnamed_stays_counted(may_bury: bool) -> None:  # noqa: FBT001 - a case
     vendor = Sampler(*range(0, 1000, 2), sample=1)
 
-    receipt, _ = deliver_isolating(batch_of(1000), vendor)
+    receipt, _ = deliver_isolating(batch_of(1000), vendor, may_bury=may_bury)
 
     assert vendor.requests == 65
     assert len(receipt.refused) + receipt.invalid_unnamed == 500
