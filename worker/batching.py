@@ -90,6 +90,11 @@ class Settlement:
     audience_name: str = ""
     """As the vendor knows the audience beside the lane's name."""
 
+    @property
+    def refused(self) -> int:
+        """Also those of which the vendor told only how many they are."""
+        return len(self.buried) + self.invalid_unnamed
+
 
 def account(waiting: Sequence[Waiting], batch: FoldedBatch, receipt: Receipt, vendor_form: VendorForm) -> Settlement:
     """What became of each change: buried if an identifier sent for it was refused, else delivered if one was

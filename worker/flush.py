@@ -18,6 +18,7 @@ from worker.destinations.base import FoldedBatch, Notes, Receipt
 from worker.edges import Edges
 from worker.erasure import ERASURE_FIRST, erase
 from worker.errors import DeliveryError, LeaseLost, NotYet, StoreError, TryLater
+from worker.heads import Head, head_of, lengthen
 from worker.holds import names, obey
 from worker.outgoing import WORKING_SIZE, bury_command, deliver_head, notes_of
 from worker.permits import Permits
@@ -57,12 +58,14 @@ def flush(lease: Lease, edges: Edges, send: Sender) -> Flushed:
     """Read → fold → deliver → settle. Raises `DeliveryError` or `LeaseLost`; nothing has then left the lane."""
     started = time.monotonic()
     notes = notes_of(lease.lane, edges)
-    waiting = _read(lease, edges, notes)
+    head = head_of(lease, edges, notes)
+    waiting = _read(lease, edges, notes, head)
     changes = [each.change for each in waiting]
     batch = fold(lease.lane, lease.batch_id, changes, edges.destination.vendor_form, waiting[-1].stamp)
-    receipt = deliver_head(batch, edges, send, notes, lease)
+    receipt = deliver_head(batch, edges, send, notes, head)
     settlement = account(waiting, batch, receipt, edges.destination.vendor_form)
-    _brake(settlement, lease)
+    _brake(settlement, lease, head)
+    lengthen(settlement, lease, edges, notes)
     edges.lanes.settle(lease, settlement, superseding=_superseding(waiting, batch, receipt, lease))
     log.info(
         "lane.flushed",
@@ -78,8 +81,8 @@ def flush(lease: Lease, edges: Edges, send: Sender) -> Flushed:
     return Flushed(settlement.taken, send.requests)
 
 
-def _read(lease: Lease, edges: Edges, notes: Notes) -> list[Waiting]:
-    most = min(edges.schedule.max_changes, int(notes.get(WORKING_SIZE, edges.schedule.max_changes)))
+def _read(lease: Lease, edges: Edges, notes: Notes, head: Head) -> list[Waiting]:
+    most = min(head.size, edges.schedule.max_changes, int(notes.get(WORKING_SIZE, head.size)))
     try:
         waiting = edges.lanes.read(lease, most, edges.destination.max_bytes)
     except msgspec.DecodeError as unreadable:
@@ -90,15 +93,17 @@ def _read(lease: Lease, edges: Edges, notes: Notes) -> list[Waiting]:
     return waiting
 
 
-def _brake(settlement: Settlement, lease: Lease) -> None:
-    """Hold the lane instead of burying a great part of the batch, unless somebody has allowed it."""
-    refused = len(settlement.buried) + settlement.invalid_unnamed
-    if lease.may_bury or refused < BRAKE_COUNT or refused <= BRAKE_SHARE * settlement.taken:
+def _brake(settlement: Settlement, lease: Lease, head: Head) -> None:
+    """Hold the lane instead of burying a great part of the batch (and of those before, while the head is short), unless
+    somebody has allowed it.
+    """
+    refused, settled = head.refused + settlement.refused, head.settled + settlement.taken
+    if lease.may_bury or refused < BRAKE_COUNT or refused <= BRAKE_SHARE * settled:
         return
     sample = sorted({burial.reason for burial in settlement.buried})[:3]
     raise TryLater(
         "too many refused",
-        f"{refused} of {settlement.taken} changes, for example: {'; '.join(sample)}. If that is right, "
+        f"{refused} of {settled} changes, for example: {'; '.join(sample)}. If that is right, "
         f"{bury_command(lease.lane)} lets them be buried",
         scope="lane",
     )

@@ -1,7 +1,7 @@
 """Delivers a batch in as many parts as it takes: culprits are found by halving, and the rest is delivered."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from worker.batching import first_alone, halves, merge
 from worker.destinations.base import FoldedBatch, Receipt
@@ -17,6 +17,9 @@ SAMPLE: Final = 3
 """So many of the vendor's words are told."""
 
 Attempt = Callable[[FoldedBatch], Receipt]
+Caution = Literal["all", "budget", "none"]
+"""What ends isolation early: that nothing is taken, and the budget; where the request is known to be right the budget
+alone; where everything may be buried neither."""
 
 
 class NothingTaken(TryLater):
@@ -41,25 +44,25 @@ class Isolated(NamedTuple):
     working_size: int | None
 
 
-def deliver_isolating(batch: FoldedBatch, attempt: Attempt, *, may_bury: bool = False) -> Isolated:
+def deliver_isolating(batch: FoldedBatch, attempt: Attempt, caution: Caution = "all") -> Isolated:
     """Deliver a batch; what is refused even alone is named in the receipt, with the vendor's reason.
 
     A receipt that counts invalid identifiers without naming them is halved, too, as far as the budget goes; that
     sends again what was sent, which changes nothing.
 
-    Raises `NothingTaken` or `TooManyCulprits`; nothing is then named as refused. With `may_bury` it raises neither, and
-    goes on until each culprit stands alone.
+    Raises `NothingTaken` or `TooManyCulprits`, as far as `caution` says; nothing is then named as refused. Without
+    caution it goes on until each culprit stands alone.
     """
-    isolation = _Isolation(attempt, may_bury=may_bury)
+    isolation = _Isolation(attempt, caution)
     isolation.deliver(batch)
     isolation.name_invalid()
     return Isolated(isolation.receipt, isolation.working_size)
 
 
 class _Isolation:
-    def __init__(self, attempt: Attempt, *, may_bury: bool) -> None:
+    def __init__(self, attempt: Attempt, caution: Caution) -> None:
         self._attempt = attempt
-        self._may_bury = may_bury
+        self._caution = caution
         self._budget = BUDGET
         self._taken: list[_Taken] = []
         self._alone: list[_Alone] = []
@@ -80,7 +83,7 @@ class _Isolation:
         rejected = self._try([batch])
         for _ in range(HALVINGS):
             rejected = self._try(_halved(rejected))
-        if not (self._taken or self._may_bury or len(batch.entries) < FEWEST or self._takes_any_alone(rejected)):
+        if self._caution == "all" and len(batch.entries) >= FEWEST and not self._takes_any(rejected):
             raise NothingTaken(self._sample)
         while rejected:
             rejected = self._try(_halved(rejected))
@@ -115,8 +118,10 @@ class _Isolation:
                     self._spend(2)
         return rejected
 
-    def _takes_any_alone(self, rejected: Sequence[FoldedBatch]) -> bool:
-        """Whether any of their first entries is taken: each part may hold a culprit though few entries are one."""
+    def _takes_any(self, rejected: Sequence[FoldedBatch]) -> bool:
+        """Whether anything is taken: a part, or else a single entry, since few culprits may spoil every part."""
+        if self._taken:
+            return True
         self._spend(len(rejected))
         return any(self._takes(first_alone(each)) for each in rejected)
 
@@ -128,7 +133,7 @@ class _Isolation:
         return True
 
     def _spend(self, requests: int) -> None:
-        self._budget -= 0 if self._may_bury else requests
+        self._budget -= 0 if self._caution == "none" else requests
         if self._budget < 0:
             raise TooManyCulprits(self._sample)
 

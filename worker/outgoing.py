@@ -13,8 +13,8 @@ from worker.delivery import Sender, deliver
 from worker.destinations.base import FoldedBatch, Notes, Receipt
 from worker.edges import Edges
 from worker.errors import DeliveryError
-from worker.isolation import Isolated, NothingTaken, deliver_isolating
-from worker.store.lanes import Lease
+from worker.heads import Head, note_of, shorten, widen
+from worker.isolation import Caution, Isolated, NothingTaken, TooManyCulprits, deliver_isolating
 
 SHORTEST_HIDDEN: Final = 3
 """Shorter texts name nobody, and stand in too many words."""
@@ -26,16 +26,21 @@ log = structlog.get_logger()
 
 def notes_of(lane: LaneKey, edges: Edges) -> Notes:
     """What a conversation about this lane may read."""
-    return edges.lanes.notes((WORKING_SIZE, *edges.destination.note_keys(lane)))
+    return edges.lanes.notes((WORKING_SIZE, note_of(lane), *edges.destination.note_keys(lane)))
 
 
-def deliver_head(batch: FoldedBatch, edges: Edges, send: Sender, notes: Notes, lease: Lease) -> Receipt:
-    """`deliver_batch` for the head of a lane, which somebody may allow to be buried."""
+def deliver_head(batch: FoldedBatch, edges: Edges, send: Sender, notes: Notes, head: Head) -> Receipt:
+    """`deliver_batch` for the head of a lane; how much of it is read next follows from what is refused."""
     try:
-        return deliver_batch(batch, edges, send, notes, may_bury=lease.may_bury)
+        return deliver_batch(batch, edges, send, notes, head.caution)
     except NothingTaken as order:
-        allowance = f"if it is the content, {bury_command(lease.lane)} lets it be buried"
+        widen(head, batch, edges)
+        allowance = f"if it is the content, {bury_command(batch.lane)} lets it be buried"
         order.reword(lambda words: f"{words}; {allowance}")
+        raise
+    except TooManyCulprits as order:
+        shorten(head, batch, edges)
+        order.reword("{}; a part of it is tried next".format)
         raise
 
 
@@ -44,7 +49,7 @@ def bury_command(lane: LaneKey) -> str:
     return f"`audience-relay release {lane.destination} --audience {shlex.quote(lane.audience)} --bury`"
 
 
-def deliver_batch(batch: FoldedBatch, edges: Edges, send: Sender, notes: Notes, *, may_bury: bool = False) -> Receipt:
+def deliver_batch(batch: FoldedBatch, edges: Edges, send: Sender, notes: Notes, caution: Caution = "all") -> Receipt:
     """Raises `DeliveryError`; nothing is then known to be delivered. No words of the vendor's name anybody."""
     if not batch.entries:
         return Receipt()
@@ -56,7 +61,7 @@ def deliver_batch(batch: FoldedBatch, edges: Edges, send: Sender, notes: Notes, 
             order.reword(partial(nameless, batch=part))
             raise
 
-    isolated = deliver_isolating(batch, attempt, may_bury=may_bury)
+    isolated = deliver_isolating(batch, attempt, caution)
     _remember_size(isolated, edges)
     receipt = isolated.receipt
     reasons = {reason: nameless(reason, batch) for reason in set(receipt.refused.values())}

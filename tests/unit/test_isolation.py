@@ -3,6 +3,7 @@
 import math
 from contextlib import suppress
 from random import Random
+from typing import get_args
 
 import pytest
 
@@ -10,7 +11,7 @@ from worker.batching import fold
 from worker.contract import Change, Identifier, LaneKey
 from worker.destinations.base import FoldedBatch, Receipt
 from worker.errors import Refused, TooLarge
-from worker.isolation import NothingTaken, TooManyCulprits, deliver_isolating
+from worker.isolation import Caution, NothingTaken, TooManyCulprits, deliver_isolating
 
 
 def batch_of(size: int) -> FoldedBatch:
@@ -91,11 +92,21 @@ def test_isolating_ends_when_its_budget_is_spent() -> None:
     assert vendor.requests <= 65
 
 
+def test_many_culprits_in_a_row_are_buried_where_the_request_is_known_to_be_right() -> None:
+    vendor = Vendor(*range(20))
+
+    receipt, _ = deliver_isolating(batch_of(20), vendor, "budget")
+
+    assert receipt.refused == dict.fromkeys(vendor.culprits, "refused: a bad value")
+    with pytest.raises(TooManyCulprits):
+        deliver_isolating(batch_of(40), Vendor(*range(40)), "budget")
+
+
 @pytest.mark.parametrize("culprits", [range(1000), range(0, 1000, 2), range(0, 1000, 50)])
 def test_what_may_be_buried_is_isolated_to_the_end(culprits: range) -> None:
     vendor = Vendor(*culprits)
 
-    receipt, _ = deliver_isolating(batch_of(1000), vendor, may_bury=True)
+    receipt, _ = deliver_isolating(batch_of(1000), vendor, "none")
 
     assert receipt.refused == dict.fromkeys(vendor.culprits, "refused: a bad value")
     assert len(vendor.taken) == len(set(vendor.taken)) == 1000 - len(culprits)
@@ -133,11 +144,11 @@ def test_invalid_identifiers_that_are_only_counted_are_named_by_halving() -> Non
     assert receipt == Receipt(dict.fromkeys(vendor.invalid, "invalid"))
 
 
-@pytest.mark.parametrize("may_bury", [False, True])
-def test_naming_ends_with_the_budget_and_what_is_unnamed_stays_counted(may_bury: bool) -> None:  # noqa: FBT001 - a case
+@pytest.mark.parametrize("caution", get_args(Caution))
+def test_naming_ends_with_the_budget_and_what_is_unnamed_stays_counted(caution: Caution) -> None:
     vendor = Sampler(*range(0, 1000, 2), sample=1)
 
-    receipt, _ = deliver_isolating(batch_of(1000), vendor, may_bury=may_bury)
+    receipt, _ = deliver_isolating(batch_of(1000), vendor, caution)
 
     assert vendor.requests == 65
     assert len(receipt.refused) + receipt.invalid_unnamed == 500
