@@ -138,10 +138,10 @@ def halves(batch: FoldedBatch) -> tuple[FoldedBatch, FoldedBatch]:
     )
 
 
-def first_alone(batch: FoldedBatch) -> FoldedBatch:
-    """The first entry of a batch."""
-    adds = () if batch.removes else batch.adds[:1]
-    return replace(batch, id=f"{batch.id}0", removes=batch.removes[:1], adds=adds)
+def alone(batch: FoldedBatch, position: int) -> FoldedBatch:
+    """The entry at a position of the batch."""
+    removes = batch.removes[position : position + 1]
+    return replace(batch, id=f"{batch.id}c", removes=removes, adds=() if removes else (batch.entries[position],))
 
 
 def merge(receipts: Sequence[Receipt]) -> Receipt:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple
+from zlib import crc32
 
-from worker.batching import first_alone, halves, merge
+from worker.batching import alone, halves, merge
 from worker.destinations.base import FoldedBatch, Receipt
 from worker.errors import DeliveryError, Refused, TooLarge, TryLater
 
@@ -123,7 +124,7 @@ class _Isolation:
         if self._taken:
             return True
         self._spend(len(rejected))
-        return any(self._takes(first_alone(each)) for each in rejected)
+        return any(self._takes(_any_alone(each)) for each in rejected)
 
     def _takes(self, entry: FoldedBatch) -> bool:
         try:
@@ -165,6 +166,11 @@ class _Alone(NamedTuple):
 def _halved(rejected: Iterable[FoldedBatch]) -> Iterator[FoldedBatch]:
     for each in rejected:
         yield from halves(each)
+
+
+def _any_alone(batch: FoldedBatch) -> FoldedBatch:
+    """One of its entries: another at each attempt, since culprits may stand at regular distances."""
+    return alone(batch, crc32(batch.id.encode()) % len(batch.entries))
 
 
 def _words_of(refusal: Refused | TooLarge) -> str:

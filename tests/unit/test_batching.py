@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.batching import account, fold, halves, merge
+from worker.batching import account, alone, fold, halves, merge
 from worker.contract import Change, Identifier, LaneKey, Waiting
 from worker.destinations.base import Entry, FoldedBatch, Receipt
 
@@ -151,3 +151,14 @@ def test_halves_hold_everything_once(changes: list[Change]) -> None:
     assert one.removes + other.removes == batch.removes
     assert sorted(e.position for e in (*one.entries, *other.entries)) == sorted(e.position for e in batch.entries)
     assert len({one.id, other.id, batch.id}) == 3
+
+
+@given(changes_of_few)
+def test_each_entry_can_be_had_alone(changes: list[Change]) -> None:
+    batch = folded(*changes)
+
+    parts = [alone(batch, position) for position in range(len(batch.entries))]
+
+    assert [part.entries for part in parts] == [(entry,) for entry in batch.entries]
+    assert [bool(part.removes) for part in parts] == [True] * len(batch.removes) + [False] * len(batch.adds)
+    assert all(part.id != batch.id for part in parts)

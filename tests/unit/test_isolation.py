@@ -78,6 +78,14 @@ def test_scattered_culprits_are_no_fault_of_the_request(culprits: int) -> None:
             deliver_isolating(batch_of(1000), vendor)
 
 
+def test_culprits_at_regular_distances_are_no_fault_of_the_request() -> None:
+    """The first entry of each eighth is one."""
+    vendor = Vendor(*(number for number in range(1000) if number % 5 < 2))
+
+    with pytest.raises(TooManyCulprits):
+        deliver_isolating(batch_of(1000), vendor)
+
+
 def test_entries_that_are_too_large_even_alone_are_the_requests_fault_when_all_are() -> None:
     with pytest.raises(NothingTaken, match="request too large"):
         deliver_isolating(batch_of(1000), Vendor(most=0))
