@@ -6,7 +6,7 @@ from zlib import crc32
 
 from worker.batching import alone, halves, merge
 from worker.destinations.base import FoldedBatch, Receipt
-from worker.errors import DeliveryError, Refused, TooLarge, TryLater
+from worker.errors import DeliveryError, Refused, Throttled, TooLarge, TryLater
 
 BUDGET: Final = 64
 """Requests that may be spent on isolating, for one batch."""
@@ -90,14 +90,19 @@ class _Isolation:
             rejected = self._try(_halved(rejected))
 
     def name_invalid(self) -> None:
-        """Send halves of what has unnamed invalid identifiers until all are named, one fails or the budget is spent."""
+        """Send halves of what has unnamed invalid identifiers until all are named, one fails or the budget is spent.
+
+        Raises `Throttled`, and what has an unknown outcome.
+        """
         unclear = [each for each in self._taken if each.unclear]
         while unclear and self._budget >= 2:  # noqa: PLR2004 - two halves
             self._budget -= 2
             whole = unclear.pop()
             try:
                 parts = [_Taken(half, self._attempt(half)) for half in halves(whole.batch)]
-            except DeliveryError:
+            except DeliveryError as order:
+                if _ends_the_batch(order):
+                    raise
                 return  # what the vendor took is delivered; the rest stays counted
             self._taken.remove(whole)
             self._taken += parts
@@ -171,6 +176,11 @@ def _halved(rejected: Iterable[FoldedBatch]) -> Iterator[FoldedBatch]:
 def _any_alone(batch: FoldedBatch) -> FoldedBatch:
     """One of its entries: another at each attempt, since culprits may stand at regular distances."""
     return alone(batch, crc32(batch.id.encode()) % len(batch.entries))
+
+
+def _ends_the_batch(order: DeliveryError) -> bool:
+    """Whether more follows from it than that nothing more is named: the vendor may yet apply it, or nobody may send."""
+    return isinstance(order, Throttled) or (isinstance(order, TryLater) and order.outcome_unknown)
 
 
 def _words_of(refusal: Refused | TooLarge) -> str:

@@ -10,7 +10,7 @@ import pytest
 from worker.batching import fold
 from worker.contract import Change, Identifier, LaneKey
 from worker.destinations.base import FoldedBatch, Receipt
-from worker.errors import Refused, TooLarge
+from worker.errors import DeliveryError, NotYet, Refused, Throttled, TooLarge, TryLater
 from worker.isolation import Caution, NothingTaken, TooManyCulprits, deliver_isolating
 
 
@@ -160,3 +160,33 @@ def test_naming_ends_with_the_budget_and_what_is_unnamed_stays_counted(caution: 
 
     assert vendor.requests == 65
     assert len(receipt.refused) + receipt.invalid_unnamed == 500
+
+
+class Ending(Sampler):
+    """As long as it is asked no second time: then this is how it ends."""
+
+    def __init__(self, order: DeliveryError) -> None:
+        super().__init__(1, 2, sample=0)
+        self.order = order
+
+    def __call__(self, batch: FoldedBatch) -> Receipt:
+        if self.requests:
+            raise self.order
+        return super().__call__(batch)
+
+
+@pytest.mark.parametrize(
+    "order", [TryLater("timeout", outcome_unknown=True), Throttled("throttled", scope="credential")]
+)
+def test_naming_hides_neither_an_unknown_outcome_nor_a_rate_limit(order: TryLater) -> None:
+    with pytest.raises(type(order), match=order.reason):
+        deliver_isolating(batch_of(10), Ending(order))
+
+
+@pytest.mark.parametrize(
+    "order", [TryLater("connection failed"), NotYet("no permit"), Refused("refused"), TooLarge("large")]
+)
+def test_naming_ends_with_another_failure_and_what_is_unnamed_stays_counted(order: DeliveryError) -> None:
+    receipt, working_size = deliver_isolating(batch_of(10), Ending(order))
+
+    assert (receipt, working_size) == (Receipt({}, 2), None)
