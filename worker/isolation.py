@@ -67,7 +67,7 @@ class _Isolation:
         self._budget = BUDGET
         self._taken: list[_Taken] = []
         self._alone: list[_Alone] = []
-        self._too_large = False
+        self._too_large: list[FoldedBatch] = []
         self._words: dict[str, None] = {}
 
     @property
@@ -76,7 +76,9 @@ class _Isolation:
 
     @property
     def working_size(self) -> int | None:
-        if not self._too_large:
+        """Nothing is learned of a part that holds an entry which is too large even alone."""
+        alone_too_large = [each.batch for each in self._alone if isinstance(each.refusal, TooLarge)]
+        if all(any(_holds(part, each) for each in alone_too_large) for part in self._too_large):
             return None
         return max((len(each.batch.entries) for each in self._taken), default=1)
 
@@ -120,7 +122,8 @@ class _Isolation:
                     self._alone.append(_Alone(batch, refusal))
                 else:
                     rejected.append(batch)
-                    self._too_large |= isinstance(refusal, TooLarge)
+                    if isinstance(refusal, TooLarge):
+                        self._too_large.append(batch)
                     self._spend(2)
         return rejected
 
@@ -171,6 +174,11 @@ class _Alone(NamedTuple):
 def _halved(rejected: Iterable[FoldedBatch]) -> Iterator[FoldedBatch]:
     for each in rejected:
         yield from halves(each)
+
+
+def _holds(batch: FoldedBatch, part: FoldedBatch) -> bool:
+    """Whether a part was halved from the batch: its id goes on from the batch's."""
+    return part.id.startswith(batch.id)
 
 
 def _any_alone(batch: FoldedBatch) -> FoldedBatch:

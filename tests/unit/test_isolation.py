@@ -20,18 +20,19 @@ def batch_of(size: int) -> FoldedBatch:
 
 
 class Vendor:
-    """Refuses a request that holds a culprit, or more than `most` entries; remembers what it took."""
+    """Refuses a request that holds a culprit, more than `most` entries or the oversized one; remembers what it took."""
 
-    def __init__(self, *culprits: int, most: int = 1_000_000) -> None:
+    def __init__(self, *culprits: int, most: int = 1_000_000, oversized: int | None = None) -> None:
         self.culprits = {Identifier("email", str(each)) for each in culprits}
         self.most = most
+        self.oversized = Identifier("email", str(oversized))
         self.taken: list[Identifier] = []
         self.requests = 0
 
     def __call__(self, batch: FoldedBatch) -> Receipt:
         self.requests += 1
         identifiers = [identifier for entry in batch.entries for identifier in entry.identifiers]
-        if len(batch.entries) > self.most:
+        if len(batch.entries) > self.most or self.oversized in identifiers:
             raise TooLarge("request too large")
         if self.culprits & set(identifiers):
             raise Refused("refused", "a bad value")
@@ -128,6 +129,16 @@ def test_a_request_that_is_too_large_is_sent_in_parts() -> None:
     assert receipt.refused == {}
     assert len(set(vendor.taken)) == 1000
     assert working_size == 63
+
+
+@pytest.mark.parametrize(("most", "learned"), [(1000, None), (300, 250)])
+def test_no_size_is_learned_from_an_entry_that_is_too_large_even_alone(most: int, learned: int | None) -> None:
+    vendor = Vendor(most=most, oversized=700)
+
+    receipt, working_size = deliver_isolating(batch_of(1000), vendor)
+
+    assert receipt.refused == {Identifier("email", "700"): "request too large"}
+    assert working_size == learned
 
 
 class Sampler:
