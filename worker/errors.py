@@ -8,7 +8,8 @@
     ├── LeaseLost               somebody else has the lane now: stop, change nothing
     └── DeliveryError           what a conversation orders for its batch
         ├── TryLater                hold the lane (after an unknown outcome: at least `settle_seconds`)
-        │   └── Throttled                   hold everything of the credential
+        │   ├── Throttled                   hold everything of the credential
+        │   └── (two of `worker.isolation`)  nothing is taken, or too many are refused: hold, and read another head
         ├── NotYet                  no fault: our own side has to wait (a permit, a token under renewal)
         ├── NeedsPerson             hold the destination (or the lane) until somebody has acted
         ├── TooLarge                send a shorter head, and remember the size
