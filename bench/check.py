@@ -53,6 +53,14 @@ class Compared(NamedTuple):
         """Slower than is allowed, or not comparable: a name on one side only hides what has become of the other."""
         return self.change is None or self.change < -SLACK
 
+    @property
+    def verdict(self) -> str:
+        """What is far above the baseline could become slower again unseen."""
+        if self.failed:
+            return "[red]slower[/]"
+        stale = self.change is not None and self.change > SLACK
+        return "[yellow]faster: store it with --store[/]" if stale else "[green]as fast[/]"
+
 
 def compare(found: Mapping[str, float], stored: Mapping[str, float]) -> list[Compared]:
     return [Compared(name, found.get(name), stored.get(name)) for name in dict.fromkeys((*found, *stored))]
@@ -132,8 +140,7 @@ def _print(out: Console, compared: list[Compared]) -> None:
     table = Table("work", "ratio to calibration", "stored", "change", "", title="audience-relay, bench-check")
     for each in compared:
         change = "" if each.change is None else f"{each.change:+.0%}"
-        verdict = "[red]slower[/]" if each.failed else "[green]as fast[/]"
-        table.add_row(each.name, _told(each.found), _told(each.stored), change, verdict)
+        table.add_row(each.name, _told(each.found), _told(each.stored), change, each.verdict)
     out.print(table)
 
 
