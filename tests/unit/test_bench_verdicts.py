@@ -63,6 +63,8 @@ def test_slower_than_the_slack_fails() -> None:
 
     assert {each.name: each.failed for each in found} == {"load": True, "drain": False, "new": True, "gone": True}
     assert Compared("load", 1.5, 1.0).change == pytest.approx(0.5)
+    assert "--store" in Compared("load", 1.21, 1.0).verdict
+    assert "as fast" in Compared("load", 1.19, 1.0).verdict
 
 
 def test_the_page_tells_everything_and_runs_nothing() -> None:
