@@ -74,9 +74,10 @@ class SourceEvent(msgspec.Struct, frozen=True, gc=False):  # a tree out of JSON 
 
     @property
     def message_id(self) -> str:
-        """Empty: there is none, and the event is never recognised as a duplicate."""
+        """Empty: there is none, and the event is never recognised as a duplicate. An integer is its decimal text."""
         found = self.tree.get("messageId")
-        return found if isinstance(found, str) and len(found) <= MAX_MESSAGE_ID else ""
+        text = str(found) if type(found) is int else found  # a boolean is none
+        return text if isinstance(text, str) and len(text) <= MAX_MESSAGE_ID else ""
 
     def occurred_at(self, timestamp: object) -> int | None:
         """The instant that a timestamp tells; that of receipt where there is none, or a later one. None: unreadable."""

@@ -174,7 +174,7 @@ _SCHEMAS: Final[Json] = {
         "properties": {
             "writeKey": {"type": "string"},
             "type": {"type": "string"},
-            "messageId": {"type": "string"},
+            "messageId": {"type": ["string", "integer"]},
             "userId": {"type": ["string", "null"]},
             "anonymousId": {"type": ["string", "null"]},
             "timestamp": {"type": "string", "format": "date-time"},

@@ -108,6 +108,17 @@ def test_an_event_that_is_answered_with_200_is_in_its_lanes(client: Client, stor
     assert waiting(store, "criteo") == waiting(store, "taboola") == 1
 
 
+def test_an_event_that_comes_again_counts_once_also_when_its_message_id_is_a_number(
+    redis: Redis, clock: Clock
+) -> None:
+    store = Store(redis, {"criteo": Bounds(window_ms=3_600_000)}, now_ms=clock)
+    with gateway(store, clock) as client:
+        answers = [client.post("/v1/track", json=event(messageId=5)).status_code for _ in range(3)]
+
+    assert answers == [200] * 3
+    assert waiting(store, "criteo") == 1
+
+
 def test_the_address_says_the_type_of_an_event_that_comes_alone(client: Client, store: Store) -> None:
     entered = event()
     del entered["type"]

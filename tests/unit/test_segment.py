@@ -529,9 +529,14 @@ def test_the_repr_of_an_erasure_leaves_the_person_out() -> None:
 # ── The message's id ─────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("unusable", [None, 5, True, [], {}, "x" * 257])
-def test_a_message_id_that_is_no_text_or_too_long_is_none(unusable: object) -> None:
+@pytest.mark.parametrize("unusable", [None, 5.0, True, [], {}, "x" * 257])
+def test_a_message_id_that_is_neither_text_nor_an_integer_or_too_long_is_none(unusable: object) -> None:
     assert not read(track(messageId=unusable)).message_id
+
+
+@pytest.mark.parametrize("number", [0, 5, -5, 2**64 - 1])
+def test_an_integer_is_a_message_id_as_its_decimal_text(number: int) -> None:
+    assert read(track(messageId=number)).message_id == str(number)
 
 
 # ── Arbitrary bytes and arbitrary JSON ───────────────────────────────────────────────────────────
