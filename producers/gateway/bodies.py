@@ -23,6 +23,8 @@ THROWN_AWAY: Final = 16
 _CUT: Final = {"connection": "close"}
 _GZIP: Final = ("gzip", "x-gzip")
 _GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
+_PIECE: Final = 4 * 1024
+"""Where a gzip member ends, what follows it in a piece is copied."""
 
 
 class Body(NamedTuple):
@@ -97,17 +99,30 @@ class Reading:
 
 
 def inflated(body: bytes, limit: int) -> bytes:
-    """The content of one gzip member of which not more than `limit` bytes are ever inflated. Raises `Declined`."""
-    member = zlib.decompressobj(_GZIP_FORMAT)
+    """The content of gzip members in a row (RFC 1952, 2.2), of which not more than `limit` bytes are ever inflated.
+
+    Raises `Declined`.
+    """
+    content, member = bytearray(), None
+    for start in range(0, len(body), _PIECE):
+        rest = body[start : start + _PIECE]
+        while rest:
+            member = member or zlib.decompressobj(_GZIP_FORMAT)
+            content += _inflated(member, rest, limit + 1 - len(content))
+            if len(content) > limit:
+                raise too_large(limit)
+            rest = member.unused_data
+            member = None if member.eof else member
+    if member is not None or not body:
+        raise _not_gzip()
+    return bytes(content)
+
+
+def _inflated(member: "zlib._Decompress", piece: bytes, most_bytes: int) -> bytes:
     try:
-        content = member.decompress(body, limit + 1)
+        return member.decompress(piece, most_bytes)
     except zlib.error:
         raise _not_gzip() from None
-    if len(content) > limit:
-        raise too_large(limit)
-    if not member.eof or member.unused_data:
-        raise _not_gzip()
-    return content
 
 
 def too_large(limit: int, *, cut: bool = False) -> Declined:

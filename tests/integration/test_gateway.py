@@ -108,9 +108,7 @@ def test_an_event_that_is_answered_with_200_is_in_its_lanes(client: Client, stor
     assert waiting(store, "criteo") == waiting(store, "taboola") == 1
 
 
-def test_an_event_that_comes_again_counts_once_also_when_its_message_id_is_a_number(
-    redis: Redis, clock: Clock
-) -> None:
+def test_an_event_that_comes_again_counts_once_also_when_its_message_id_is_a_number(redis: Redis, clock: Clock) -> None:
     store = Store(redis, {"criteo": Bounds(window_ms=3_600_000)}, now_ms=clock)
     with gateway(store, clock) as client:
         answers = [client.post("/v1/track", json=event(messageId=5)).status_code for _ in range(3)]
@@ -309,11 +307,13 @@ def test_an_empty_batch_is_taken(client: Client) -> None:
 
 
 def test_a_compressed_batch_is_taken(client: Client, store: Store) -> None:
-    body = gzip.compress(json.dumps(batch(event())).encode())
+    body = json.dumps(batch(event())).encode()
 
-    answer = client.post("/v1/batch", content=body, headers={"content-encoding": "gzip"})
+    whole = client.post("/v1/batch", content=gzip.compress(body), headers={"content-encoding": "gzip"})
+    members = gzip.compress(body[:50]) + gzip.compress(body[50:])
+    in_members = client.post("/v1/batch", content=members, headers={"content-encoding": "gzip"})
 
-    assert (answer.status_code, waiting(store, "criteo")) == (200, 1)
+    assert (whole.status_code, in_members.status_code, waiting(store, "criteo")) == (200, 200, 2)
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/json; charset=utf-8", ""])

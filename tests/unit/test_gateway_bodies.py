@@ -108,8 +108,22 @@ def test_another_compression_is_not_understood(encoding: str) -> None:
     assert declined(Sender(b"a"), encoding=encoding) == (415, "encoding", False)
 
 
-def test_of_a_bomb_no_more_is_inflated_than_the_limit() -> None:
-    bomb = gzip.compress(bytes(100_000_000))
+@pytest.mark.parametrize("contents", [(b"a" * 400, b"", b"b" * 600), (b"", b"ab"), (b"",) * 3, (b"a",) * LIMIT])
+def test_gzip_members_in_a_row_are_one_body(contents: Sequence[bytes]) -> None:
+    assert inflated(b"".join(map(gzip.compress, contents)), LIMIT) == b"".join(contents)
+
+
+@pytest.mark.parametrize("contents", [(b"a" * LIMIT, b"b"), (b"a", b"b" * LIMIT), (b"a",) * (LIMIT + 1)])
+def test_the_limit_is_that_of_all_members_together(contents: Sequence[bytes]) -> None:
+    with pytest.raises(Declined) as raised:
+        inflated(b"".join(map(gzip.compress, contents)), LIMIT)
+
+    assert (raised.value.status, raised.value.code) == (413, "too_large")
+
+
+@pytest.mark.parametrize("before", [b"", gzip.compress(b"a", mtime=0)])
+def test_of_a_bomb_no_more_is_inflated_than_the_limit(before: bytes) -> None:
+    bomb = before + gzip.compress(bytes(100_000_000))
     tracemalloc.start()
     with pytest.raises(Declined) as raised:
         inflated(bomb, LIMIT)
@@ -127,12 +141,13 @@ def test_of_a_bomb_no_more_is_inflated_than_the_limit() -> None:
         b"{}",
         gzip.compress(b"{}", mtime=0)[:-1],
         gzip.compress(b"{}", mtime=0) + b"more",
-        gzip.compress(b"{}", mtime=0) * 2,
+        gzip.compress(b"{}", mtime=0) * 2 + gzip.compress(b"{}", mtime=0)[:-1],
+        gzip.compress(b"{}", mtime=0) + bytes(8),
         gzip.compress(b"{}", mtime=0)[:-8] + bytes(8),
         zlib.compress(b"{}"),
     ],
 )
-def test_what_is_not_one_whole_gzip_member_is_refused(body: bytes) -> None:
+def test_what_is_not_whole_gzip_members_is_refused(body: bytes) -> None:
     with pytest.raises(Declined) as raised:
         inflated(body, LIMIT)
 
