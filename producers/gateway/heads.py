@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 MOST_BYTES: Final = 64 * 1024
 """Of a head; more is refused with the next piece that comes."""
@@ -34,6 +35,7 @@ class BoundedHeads(HttpToolsProtocol):
         self._size = 0
         self._is_new = self._in_head = True
         self._in_message = False
+        self._answered: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -63,8 +65,16 @@ class BoundedHeads(HttpToolsProtocol):
         if self._in_message and not self._in_head and self.cycle.response_complete:
             self._begin()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
+
     def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request that is being answered; uvicorn tells the last one that came, which may wait behind it."""
         self._end()
+        if self._answered is not None and not self._answered.response_complete:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

@@ -1,6 +1,7 @@
 """Who sends a request line and headers without end, or slowly, is cut off; bodies are not taken for heads."""
 
 import asyncio
+import logging
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -8,6 +9,7 @@ from typing import ClassVar
 
 import pytest
 import uvicorn
+import uvloop
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -45,7 +47,7 @@ def talk(talking: Talk, kind: type[BoundedHeads] = BoundedHeads, application: AS
             finally:
                 writer.close()
 
-    return asyncio.run(talked())
+    return uvloop.run(talked())
 
 
 def request(body: bytes, *headers: bytes) -> bytes:
@@ -198,6 +200,35 @@ def test_trailers_are_thrown_away() -> None:
         return await until_closed(reader)
 
     assert talk(talking).endswith(b"\r\n\r\n2 2")
+
+
+# ── Who goes away ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_who_goes_away_while_several_requests_wait_is_nobodys_mistake(caplog: pytest.LogCaptureFixture) -> None:
+    happened: list[str] = []
+    ended = asyncio.Event()
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers the first request at once, and the second when it is told that the client has gone."""
+        await Request(scope, receive).body()
+        if happened:
+            happened.append((await receive())["type"])
+            ended.set()
+        await PlainTextResponse("answered")(scope, receive, send)
+        happened.append("answered")
+
+    async def talking(reader: StreamReader, writer: StreamWriter) -> bytes:
+        writer.write(request(b"ab") * 4)
+        answer = await reader.readuntil(b"answered")
+        writer.close()
+        await ended.wait()
+        return answer
+
+    talk(talking, application=application)
+
+    assert happened == ["answered", "http.disconnect", "answered"]
+    assert [each for each in caplog.records if each.levelno >= logging.WARNING] == []
 
 
 # ── Other protocols ──────────────────────────────────────────────────────────────────────────────
