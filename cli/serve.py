@@ -121,10 +121,19 @@ def _serve_beside(config: Path, gateway: GatewaySettings, number: int, listener:
     with tempfile.TemporaryDirectory(prefix="audience-relay-") as numbers:
         os.environ["RELAY_CONFIG"] = str(config.resolve())
         os.environ[FOLDER] = numbers
-        beside = Multiprocess(_server_settings(APPLICATION, gateway, number), sockets=[listener])
+        beside = _Supervisor(_server_settings(APPLICATION, gateway, number), sockets=[listener])
         beside.run()
     if any(each.exitcode == STARTUP_FAILURE for each in beside.processes):
         raise NotServing("the gateway could not start; its log says why")
+
+
+class _Supervisor(Multiprocess):
+    """uvicorn's, which holds both ends of each pipe open, and so would wait for the answer of one that has died."""
+
+    def keep_subprocess_alive(self) -> None:
+        for process in self.processes:
+            process.child_conn.close()
+        super().keep_subprocess_alive()
 
 
 def _server_settings(app: Starlette | str, gateway: GatewaySettings, workers: int = 1) -> uvicorn.Config:

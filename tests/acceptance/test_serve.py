@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from rudderstack.analytics.client import Client as RudderStack
 from segment.analytics.client import Client as Segment
 
 from cli.embedded import EmbeddedRedis
+from cli.serve import START_SECONDS
 from tests.acceptance.conftest import CONFIGURATION
 from tests.acceptance.test_commands import COMMAND
 from tests.conftest import wait_until
@@ -53,7 +55,7 @@ class Serving:
             self.process = subprocess.Popen(
                 [COMMAND, "serve", "--config", folder / "relay.toml", *options], stdout=output, stderr=output
             )
-        wait_until(lambda: self.process.poll() is not None or self._listens(), within=30)
+        wait_until(lambda: self.process.poll() is not None or self.listens(), within=30)
         self.url = re.findall(r'"url": "(http://[^"]+)"', self.said())[-1]
         self.port = self.url.rpartition(":")[2]
         self.address = ("127.0.0.1", int(self.port))
@@ -65,6 +67,12 @@ class Serving:
     def pids(self) -> list[int]:
         """Those of the processes that take requests."""
         return [int(pid) for pid in re.findall(r"Started server process \[(\d+)\]", self.said())]
+
+    def begun(self) -> set[int]:
+        """Those of the processes beside the one that keeps them, whether they take requests already or not."""
+        keeper = self.process.pid
+        children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+        return {int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
     def metric(self, name: str) -> float:
         found = re.search(rf"^{re.escape(name)} (\S+)$", httpx.get(f"{self.url}/metrics").text, re.MULTILINE)
@@ -81,7 +89,7 @@ class Serving:
         self.process.send_signal(number)
         return self.process.wait(timeout=30)
 
-    def _listens(self) -> bool:
+    def listens(self) -> bool:
         found = re.search(r'"url": "(http://[^"]+)"', self.said())
         if found is None:
             return False
@@ -339,6 +347,24 @@ def test_several_processes_share_a_port_and_a_dead_one_is_replaced(folder: Path,
         assert gateway.end() == 0
     assert set(message_ids(redis)) >= sending.taken
     assert told >= len(sending.taken) - 100  # but for what the dead one had stored and not yet counted
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
+def test_one_that_dies_while_it_starts_keeps_no_other_dead(folder: Path) -> None:
+    with serving(folder, "--port", "0", "--workers", "2") as gateway:
+        wait_until(lambda: len(gateway.pids()) == 2)
+        first, second = gateway.pids()
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: len(gateway.begun() - {first, second}) == 1)
+        (starting,) = gateway.begun() - {first, second}
+        os.kill(starting, signal.SIGSTOP)
+        asked = time.monotonic() + 1.5  # by then it is asked whether it lives
+        wait_until(lambda: time.monotonic() > asked)
+        os.kill(starting, signal.SIGKILL)
+        os.kill(second, signal.SIGKILL)
+
+        wait_until(gateway.listens, within=START_SECONDS - 5)
+        assert gateway.end() == 0
 
 
 def test_when_the_one_that_keeps_them_is_killed_the_others_end_and_free_the_port(folder: Path) -> None:
