@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -25,6 +26,7 @@ from uvicorn.supervisors import Multiprocess
 
 from cli import options
 from cli.access import verified
+from cli.failures import Failure, told
 from cli.signals import counting
 from producers.gateway.app import Gateway
 from producers.gateway.commit import STORE_SECONDS, WAITS
@@ -82,10 +84,15 @@ def serve(config: Path, host: str | None, port: int | None, workers: int | None)
 
 
 def application() -> Starlette:
-    """What each of several processes serves, as `$RELAY_CONFIG` says."""
+    """What each of several processes serves, as `$RELAY_CONFIG` says. What stands in the way is told as by `serve`."""
     telemetry.configure()
     _end_with_parent()
-    return build(settings.load(settings.default_path()))
+    try:
+        with told():
+            return build(settings.load(settings.default_path()))
+    except Failure as failure:
+        failure.show()
+        sys.exit(failure.exit_code)
 
 
 def build(relay: Settings) -> Starlette:

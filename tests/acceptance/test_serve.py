@@ -395,6 +395,27 @@ def test_on_sighup_each_of_several_processes_is_replaced_and_obeys_the_new_confi
     assert (taken.status_code, waiting(store)["criteo"]) == (200, 2)
 
 
+def test_on_sighup_a_mistake_in_the_new_configuration_is_told_in_a_line_and_those_that_serve_stay(
+    folder: Path, store: Store
+) -> None:
+    configuration = folder / "mistaken.toml"
+    configuration.write_text((folder / "relay.toml").read_text())
+    with serving(folder, "--port", "0", "--workers", "2", "--config", str(configuration)) as gateway:
+        wait_until(lambda: len(gateway.pids()) == 2)
+        configuration.write_text(configuration.read_text().replace('kind = "criteo"', 'kind = "critoe"'))
+        gateway.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "aborting the restart" in gateway.said())
+        mistaken = subprocess.run(
+            [COMMAND, "serve", "--config", configuration], capture_output=True, text=True, check=False
+        )
+
+        assert (mistaken.returncode, len(mistaken.stderr.splitlines())) == (2, 1)
+        assert mistaken.stderr in gateway.said()
+        assert "Traceback" not in gateway.said()
+        assert gateway.post("/v1/track", event(1)).status_code == 200
+        assert gateway.end() == 0
+
+
 def lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)
