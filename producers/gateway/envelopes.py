@@ -3,7 +3,8 @@
 In a batch each event stays as it was written, so that it is read, measured and refused like a line of a file. What
 comes alone is of the type that the route names, whatever it says itself, as with Segment's API. `context` and
 `integrations` beside a batch are merged into those of each event, whose own keys come first, as we read that API's
-documentation.
+documentation. What beside a batch is no Unicode or beyond the range of numbers is replaced, and costs no event: SDKs do
+not send again what is refused. It is not left out as a whole, since it may say whom the events are about, or a consent.
 """
 
 import json
@@ -87,6 +88,10 @@ class _Typed(msgspec.Struct):
 _SHARED: Final = ("context", "integrations")
 """Parts of a batch that all its events have."""
 _EVENTS: Final = re.compile(rb'\s*+"batch"\s*+:\s*+(?=\[)')
+_HALVES: Final = re.compile(
+    rb"(?:\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})++|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+"""Escaped surrogates of JSON; half of a pair is the group."""
 
 
 def _merged(parts: Mapping[str, dict[str, Any]], event: bytes) -> RawEvent | Opened:
@@ -112,10 +117,11 @@ def _or_split(type_: type[Decoded], split: Callable[[bytes], Decoded]) -> Callab
     def decode(content: bytes) -> Decoded:
         try:
             return strictly(content)
-        except msgspec.ValidationError:
-            raise
-        except (msgspec.DecodeError, RecursionError):
-            return split(content)
+        except (ValueError, RecursionError) as mistake:
+            try:
+                return split(content)
+            except (ValueError, RecursionError):
+                raise mistake from None
 
     return decode
 
@@ -127,16 +133,20 @@ def _split_list(content: bytes) -> list[msgspec.Raw]:
 
 
 def _split_batch(content: bytes) -> _Batch:
-    """Half of a surrogate pair may stand beside the events, too, where nothing is read."""
+    """Beside the events, what is no Unicode becomes U+FFFD, and a number beyond range null."""
     members = elements(content)
     events = [each[found.end() :] for each in members if (found := _EVENTS.match(each))]
     others = b",".join(each for each in members if not _EVENTS.match(each))
-    told = json.loads(f"{{{others.decode()}}}") | ({"batch": []} if events else {})
+    told = json.loads(f"{{{_in_unicode(others)}}}") | ({"batch": []} if events else {})
     read = {name: told[name] for name in _Batch.__struct_encode_fields__ if name in told}
     batch = msgspec.json.decode(msgspec.json.encode(read), type=_Batch)
     if events:
         batch.batch = _split_list(events[-1])
     return batch
+
+
+def _in_unicode(text: bytes) -> str:
+    return _HALVES.sub(lambda each: rb"\ufffd" if each[1] else each[0], text).decode(errors="replace")
 
 
 _decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
