@@ -25,6 +25,8 @@ IGNORED: Final[frozenset[EventType]] = frozenset({"page", "screen", "group", "al
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 MOST_EVENTS: Final = 2_500
 """In one request."""
+MOST_SHARED_BYTES: Final = 16 * 1024 * 1024
+"""What stands once beside a batch counts for each event: it is read for each, and copied for some."""
 
 Decoded = TypeVar("Decoded")
 
@@ -47,6 +49,8 @@ def batch(content: bytes) -> Envelope:
     found = _decoded(_decode_batch, content)
     events = _written(found.batch)
     parts = {name: part for name in _SHARED if (part := getattr(found, name)) and isinstance(part, dict)}
+    if parts and len(msgspec.json.encode(parts)) * len(events) > MOST_SHARED_BYTES:
+        raise Declined(413, "too_large", "what stands once beside the source events is too large for so many")
     return Envelope(map(partial(_merged, parts), events) if parts else events, _text(found.write_key))
 
 
@@ -95,7 +99,10 @@ _HALVES: Final = re.compile(
 
 
 def _merged(parts: Mapping[str, dict[str, Any]], event: bytes) -> RawEvent | Opened:
-    """An event with the parts that its batch has for all; as it was written, if it cannot be read."""
+    """An event with the parts that its batch has for all; as it was written, if it cannot be read.
+
+    Events that have none of their own share one mapping: nobody may change it.
+    """
     try:
         tree = _decode_object(event)
     except (ValueError, RecursionError):
@@ -103,7 +110,7 @@ def _merged(parts: Mapping[str, dict[str, Any]], event: bytes) -> RawEvent | Ope
     for name, part in parts.items():
         own = tree.get(name)
         if own is None or isinstance(own, dict):
-            tree[name] = {**part, **(own or {})}
+            tree[name] = {**part, **own} if own else part
     return Opened(tree, len(event))
 
 

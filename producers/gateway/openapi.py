@@ -123,7 +123,7 @@ _RESPONSES: Final[Json] = {
     },
     "NotConfigured": _answer("The relay's configuration has no write keys, or no webhook secret.", "Declined"),
     "TooSlow": _answer("The body did not come in time.", "Declined"),
-    "TooLarge": _answer("The body is too large, or has too many source events.", "Declined"),
+    "TooLarge": _answer("The body is too large, or has too many source events, or too much beside them.", "Declined"),
     "Encoding": _answer("Another Content-Encoding than gzip.", "Declined"),
     "Later": {
         **_answer("No changes are taken now. Send the same again.", "Declined"),
@@ -166,7 +166,10 @@ _EVENT: Final[Json] = {
         },
     },
 }
-_SHARED: Final = "Merged into that of each source event, whose own keys come first."
+_SHARED: Final = (
+    "Merged into that of each source event, whose own keys come first. What is no Unicode in it, "
+    "or a number beyond range, is replaced."
+)
 _SCHEMAS: Final[Json] = {
     "Event": {
         "type": "object",

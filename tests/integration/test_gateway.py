@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import hmac
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from structlog.testing import capture_logs
 from producers.events import BOM, Opened
 from producers.gateway import envelopes
 from producers.gateway.app import TURN_EVENTS, Gateway
-from producers.gateway.envelopes import MOST_EVENTS
+from producers.gateway.envelopes import MOST_EVENTS, MOST_SHARED_BYTES
 from producers.intake import Intake, Piece
 from producers.intake import Store as Waiting
 from producers.route import Routed
@@ -247,6 +248,36 @@ def test_the_context_beside_a_batch_is_that_of_each_event_whose_own_keys_come_fi
 
     assert answer.json() == {"success": True, "refused": [{"index": 2, "reason": "shape"}]}
     assert [each.identifiers[0].value for each in kept(redis)] == ["shared@example.com", "own@example.com"]
+
+
+@pytest.mark.parametrize("name", ["context", "integrations"])
+def test_events_that_have_nothing_of_their_own_share_it_uncopied_and_nobody_changes_it(
+    name: str, store: Store, clock: Clock
+) -> None:
+    shared = {"traits": {"email": "shared@example.com", "plan": "gold"}, **persona("vip")["context"]}
+    calls: list[Json] = [{"type": each} for each in ("track", "identify", "delete")]
+    body = json.dumps(batch(*calls, {"type": "track", name: {}}, {"type": "track", name: {"own": 1}}, **{name: shared}))
+
+    events = [cast("Opened", each) for each in envelopes.batch(body.encode()).events]
+    *sharing, own = [each.tree[name] for each in events]
+    intake = Intake(Router([CRITEO, TABOOLA]), store, clock)
+    for each in events:
+        intake.read(each, clock(), Counter())
+
+    assert all(each is sharing[0] for each in sharing)
+    assert (sharing[0], own) == (shared, {**shared, "own": 1})
+
+
+@pytest.mark.parametrize("own", [{}, {"context": {"own": 1}}])
+def test_what_a_batch_says_once_may_be_only_so_large_for_so_many_events(client: Client, own: Json) -> None:
+    shared = {"padding": "x" * (MOST_SHARED_BYTES // 50)}
+
+    most, more = (
+        client.post("/v1/batch", json=batch(*[{"type": "page", **own}] * count, context=shared)) for count in (49, 50)
+    )
+
+    assert most.json() == {"success": True, "ignored": 49}
+    assert (more.status_code, more.json()["code"]) == (413, "too_large")
 
 
 @pytest.mark.parametrize("shared", [None, 7, [], {}, "text"])
