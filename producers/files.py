@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 from producers.behind import Behind
-from producers.bookmark import Spot, add
+from producers.bookmark import add
 from producers.form import Form
 from producers.intake import CHUNK_MS, Chunk, Intake, Report
 from producers.ndjson import Place, Read
 from producers.reading import STDIN, CutOffFile, UnreadableFile, expect_readable, opened, read_events
 from producers.resume import Marker, Resuming
 from producers.segment import Reason
-from producers.source import Source
+from producers.source import Source, Spot
 from worker.errors import RelayError
 
 __all__ = ["STDIN", "CutOffFile", "RefusedLine", "UnreadableFile", "load"]
@@ -112,9 +112,9 @@ class _Loading:
             try:
                 self._load(path, source, place, marker)
             except CutOffFile:
-                marker.move(marker.spot(source), place, Report(), cut_off=True)
+                marker.move(source.spot, place, Report(), cut_off=True)
                 raise
-        self._bytes += source.position
+        self._bytes += source.spot.position
         self._lines += place.line - marker.start.line
         self._tell(0, 0)
 
@@ -125,7 +125,7 @@ class _Loading:
         with Behind() as behind:
             for reads in chunks(events, marker.every, trickling=not marker.resumes):
                 chunk, refused = self._gather(path, reads)
-                behind.do(partial(self._store, chunk, refused, marker, marker.spot(source), replace(place)))
+                behind.do(partial(self._store, chunk, refused, marker, source.spot, replace(place)))
                 if not marker.resumes:
                     behind.wait()
 

@@ -12,7 +12,7 @@ from producers.csv_rows import read_rows
 from producers.form import Form
 from producers.ndjson import Place, Read, read_ndjson
 from producers.segment import MAX_EVENT_BYTES
-from producers.source import CutOffData, DamagedData, Source, content, go_to
+from producers.source import CutOffData, DamagedData, Source, content, skip
 from worker.errors import RelayError
 
 STDIN: Final = "-"
@@ -44,8 +44,8 @@ def read_events(
         stream = content(source)
         table = form.read_header(path, stream, place) if form.is_table(path) else None
         if start.offset > place.offset:
-            so_far, place.offset, place.line = place.offset, start.offset, start.line
-            stream = go_to(source, stream, start.offset, so_far)
+            missing, place.offset, place.line = start.offset - place.offset, start.offset, start.line
+            skip(stream, missing)
         if table is None:
             yield from read_ndjson(stream, max_bytes, place)  # of a table: it is empty
         else:

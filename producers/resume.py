@@ -21,10 +21,10 @@ from uuid import uuid4
 
 import msgspec
 
-from producers.bookmark import Bookmark, Bookmarks, Spot, beginning, digest
+from producers.bookmark import Bookmark, Bookmarks, beginning, digest
 from producers.intake import CHUNK_EVENTS, Piece, Report, Store
 from producers.ndjson import Place
-from producers.source import Source
+from producers.source import Spot
 from worker.contract import Change, LaneKey
 from worker.errors import StoreError, StoreFull
 
@@ -114,10 +114,6 @@ class Marker:
         """Around each chunk that is appended."""
         return nullcontext()
 
-    def spot(self, source: Source) -> Spot:
-        """How far the source was read."""
-        return Spot(source.position)
-
     def move(self, spot: Spot, place: Place, part: Report, *, cut_off: bool = False) -> None:
         """The store has everything before the place; `part` is what came of it since the last time."""
 
@@ -152,9 +148,6 @@ class FileMarker(Marker):
 
     def chunk(self) -> AbstractContextManager[None]:
         return self._resuming.chunks.at(f"{self._bookmark.load}-{self._bookmark.offset}")
-
-    def spot(self, source: Source) -> Spot:
-        return Spot.of(source)
 
     def move(self, spot: Spot, place: Place, part: Report, *, cut_off: bool = False) -> None:
         """When the store is away just now, the next bookmark will do."""

@@ -1,4 +1,5 @@
-"""Bytes of a file or of standard input, counted, and with their compression taken off: gzip and zstd, told by content.
+"""Bytes of a file or of standard input, counted and summed up; and without their compression, gzip or zstd, which their
+content tells.
 
 Nothing is read ahead further than one buffer, and never more is decompressed than 512 bytes of zstd hold: 16 MB.
 """
@@ -6,7 +7,7 @@ Nothing is read ahead further than one buffer, and never more is decompressed th
 import gzip
 import io
 import zlib
-from typing import BinaryIO, Final, Protocol, cast
+from typing import BinaryIO, Final, NamedTuple, Protocol, cast
 
 import zstandard
 
@@ -39,19 +40,22 @@ class _Stream(Protocol):
 
     def readinto1(self, buffer: bytearray | memoryview, /) -> int: ...
 
-    def seek(self, offset: int, /) -> int: ...
 
-    def fileno(self) -> int: ...
+class Spot(NamedTuple):
+    """How far a source was read, in bytes as they lie there, and the CRC-32 of all of them."""
+
+    position: int = 0
+    checksum: int = 0
 
 
 class Source(io.RawIOBase):
-    """Bytes as they lie there. `position`: how many were read."""
+    """Bytes as they lie there. `spot`: how far they were read."""
 
     def __init__(self, stream: BinaryIO) -> None:
         """`stream` is buffered, as open files, `sys.stdin.buffer` and `io.BytesIO` are."""
         self._stream = cast("_Stream", stream)
         self._ahead = b""
-        self.position = 0
+        self.spot = Spot()
 
     def beginning(self) -> bytes:
         """Its first bytes, no more of them than tell a compression from text; they are still to be read."""
@@ -62,15 +66,6 @@ class Source(io.RawIOBase):
             self._ahead += piece
         return self._ahead
 
-    def go_to(self, position: int) -> None:
-        """Read on from there. Of regular files alone."""
-        self._stream.seek(position)
-        self._ahead = b""
-        self.position = position
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
-
     def readable(self) -> bool:
         return True
 
@@ -80,7 +75,7 @@ class Source(io.RawIOBase):
             buffer[:size], self._ahead = self._ahead[:size], self._ahead[size:]
         else:
             size = self._stream.readinto1(buffer)
-        self.position += size
+        self.spot = Spot(self.spot.position + size, zlib.crc32(memoryview(buffer)[:size], self.spot.checksum))
         return size
 
 
@@ -95,21 +90,13 @@ def content(source: Source) -> io.BufferedReader:
     return stored
 
 
-def go_to(source: Source, stream: io.BufferedReader, offset: int, so_far: int) -> io.BufferedReader:
-    """The content of a regular file from an offset on, `so_far` of which was read.
-
-    Compressed data is read up to there. Raises `DamagedData`, also where there is not so much.
-    """
-    if stream.raw is source:
-        stream.detach()  # else it would close the source with itself
-        source.go_to(offset)
-        return io.BufferedReader(source, BUFFER_BYTES)
-    while so_far < offset:
-        piece = stream.read1(min(BUFFER_BYTES, offset - so_far))
+def skip(stream: io.BufferedReader, size: int) -> None:
+    """Read so much of a content, that its source sums it up. Raises `DamagedData`, also where there is not so much."""
+    while size:
+        piece = stream.read1(min(BUFFER_BYTES, size))
         if not piece:
-            raise DamagedData("its compressed data is shorter than it was")
-        so_far += len(piece)
-    return stream
+            raise DamagedData("its content is shorter than it was")
+        size -= len(piece)
 
 
 class _Decompressed(io.RawIOBase):

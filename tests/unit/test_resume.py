@@ -19,6 +19,9 @@ from producers.columns import Columns
 from producers.files import RefusedLine, UnreadableFile, load
 from producers.form import Form
 from producers.intake import Report
+from producers.ndjson import Place
+from producers.reading import read_events
+from producers.source import Source
 from tests.unit.loads import CRITEO, Killed, Memory, event, resumed
 from worker.contract import Change, LaneKey
 from worker.destinations.mapping import MappingSettings
@@ -267,20 +270,68 @@ def test_a_file_that_has_changed_is_told_and_not_loaded(file: Path, change: Call
     assert store.kept_bookmarks == 1
 
 
-def test_what_was_read_last_counts_and_not_only_the_beginning(tmp_path: Path) -> None:
-    path = tmp_path / "long"
-    path.write_bytes(lines(*("abcdefghij" * 300)))
+def bookmark_of(store: Memory) -> dict[str, Any]:
+    ((bookmark,),) = (bookmarks.values() for bookmarks in store.bookmarks.values())
+    found: dict[str, Any] = json.loads(bookmark)
+    return found
+
+
+@pytest.fixture(params=sorted(COMPRESS))
+def long_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Far longer than the beginning that tells it from others; read in several pieces unless zstd makes it small."""
+    path = tmp_path / f"long.ndjson{request.param}"
+    whole = lines(*(os.urandom(40).hex() for _ in range(2_500)))
+    path.write_bytes(
+        gzip.compress(whole, compresslevel=0) if request.param == ".gz" else COMPRESS[request.param](whole)
+    )
+    return path
+
+
+def test_whatever_was_read_counts_and_not_only_the_beginning_and_the_end(long_file: Path) -> None:
     store = Memory()
     with pytest.raises(Killed):
-        run(store, path, writes=1_001)
-    ((bookmark,),) = (bookmarks.values() for bookmarks in store.bookmarks.values())
-    position = json.loads(bookmark)["position"]
-    with path.open("r+b") as content:
-        content.seek(position - 1)
-        content.write(b"\n")
+        run(store, long_file, writes=1_001)
+    position, content = bookmark_of(store)["position"], bytearray(long_file.read_bytes())
+    changed = list[int]()
 
-    with pytest.raises(ChangedFile):
-        run(store, path)
+    for at in (position - 1, *range(30_000, position, 20_000)):
+        content[at] ^= 1
+        long_file.write_bytes(content)
+        with pytest.raises(ChangedFile):
+            run(store, long_file)
+        content[at] ^= 1
+        changed.append(at)
+    long_file.write_bytes(content)
+    run(store, long_file)
+
+    assert len(changed) > 5
+    assert len(store.changes) == 2_500
+
+
+def test_a_file_that_was_loaded_before_another_stopped_counts_as_well(tmp_path: Path, file: Path) -> None:
+    """Somebody else is out of the audience in the next export, which is as long."""
+    store, path = Memory(), tmp_path / "vip.csv"
+    form = Form(columns=Columns({}, {"audience": "vip"}))
+    rows = [f"p{number:05}@example.com,1\n" for number in range(3_000)]
+    path.write_text("email,entered\n" + "".join(rows))
+    with pytest.raises(Killed):
+        run(store, path, file, form=form, writes=1 + 1_000 * 2 + 3)
+    rows[1_500] = rows[1_500].replace(",1", ",0")
+    path.write_text("email,entered\n" + "".join(rows))
+
+    with pytest.raises(ChangedFile, match=r"vip\.csv: it has changed since .* after line 3,001; --restart"):
+        run(store, path, form=form)
+
+
+def test_a_bookmark_without_a_checksum_is_that_of_a_changed_file(file: Path) -> None:
+    """One that an earlier version has put."""
+    store = stopped(file)
+    ((path, name),) = ((path, name) for path, each in store.bookmarks.items() for name in each)
+    old = {key: value for key, value in bookmark_of(store).items() if key != "checksum"}
+    store.bookmarks[path][name] = json.dumps(old | {"read_last": "0" * 32}).encode()
+
+    with pytest.raises(ChangedFile, match="--restart"):
+        run(store, file)
 
 
 @pytest.mark.parametrize("changed", [True, False])
@@ -410,10 +461,20 @@ def test_an_archive_that_breaks_before_the_place_where_it_goes_on_is_not_loaded_
         content.write(b"none")
 
     for _ in range(2):
-        with pytest.raises(UnreadableFile, match=r"is damaged .* it was read up to line 2,250"):
+        with pytest.raises(ChangedFile, match="after line 2,250"):
             run(store, path)
 
     assert len(store.changes) == 2_250
+
+
+@pytest.mark.parametrize("stored", [b"", gzip.compress(bytes(1_000))[:-9]], ids=["plain", "cut off"])
+def test_a_file_that_shrinks_while_it_is_read_again_does_not_put_its_bookmark_back(stored: bytes) -> None:
+    place, start = Place(), Place(5_000, 50)
+
+    with pytest.raises(UnreadableFile, match="it was read up to line 50"):
+        list(read_events("events", Source(io.BytesIO(stored)), place, Form(), start=start))
+
+    assert place == start
 
 
 # ── Anything, stopped anywhere ───────────────────────────────────────────────────────────────────

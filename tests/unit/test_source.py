@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.source import CutOffData, DamagedData, Source, content, go_to
+from producers.source import CutOffData, DamagedData, Source, Spot, content, skip
 
 TEXT: Final = b"".join(b'{"line": %d}\n' % number for number in range(50_000))
 COMPRESS: Final[dict[str, Callable[[bytes], bytes]]] = {
@@ -125,26 +125,32 @@ def test_no_more_is_read_to_tell_text_than_has_come() -> None:
 @pytest.mark.parametrize("kind", COMPRESS)
 @pytest.mark.parametrize("offset", [0, 1, 300_000, len(TEXT)])
 def test_reading_goes_on_at_an_offset_of_the_content(kind: str, offset: int) -> None:
-    source = Source(io.BytesIO(COMPRESS[kind](TEXT)))
+    stream = content(Source(io.BytesIO(COMPRESS[kind](TEXT))))
 
-    assert go_to(source, content(source), offset, 0).read() == TEXT[offset:]
+    skip(stream, offset)
+
+    assert stream.read() == TEXT[offset:]
 
 
-@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+@pytest.mark.parametrize("kind", COMPRESS)
 def test_an_offset_beyond_the_end_is_told(kind: str) -> None:
-    source = Source(io.BytesIO(COMPRESS[kind](TEXT)))
+    stream = content(Source(io.BytesIO(COMPRESS[kind](TEXT))))
 
     with pytest.raises(DamagedData, match="shorter than it was"):
-        go_to(source, content(source), len(TEXT) + 1, 0)
+        skip(stream, len(TEXT) + 1)
 
 
-def test_the_position_is_that_of_the_bytes_as_they_lie_there() -> None:
-    stored = gzip.compress(TEXT)
+@pytest.mark.parametrize("kind", COMPRESS)
+def test_position_and_checksum_are_those_of_the_bytes_as_they_lie_there(kind: str) -> None:
+    """At each moment of all that was read, ahead of what was given, and of nothing else."""
+    stored = COMPRESS[kind](TEXT)
     source = Source(io.BytesIO(stored))
+    stream = content(source)
 
-    content(source).read()
+    spots = {source.spot for _ in iter(lambda: stream.read(10_000), b"")}
 
-    assert source.position == len(stored) < len(TEXT)
+    assert max(spots) == Spot(len(stored), zlib.crc32(stored))
+    assert all(spot.checksum == zlib.crc32(stored[: spot.position]) for spot in spots)
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
