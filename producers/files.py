@@ -5,11 +5,12 @@ Memory grows neither with the file nor with a line that never ends: what is held
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
+from zlib import crc32
 
 from producers.behind import Behind
 from producers.bookmark import add
@@ -124,27 +125,27 @@ class _Loading:
         events = read_events(path, source, place, self._form, start=start, max_bytes=self._intake.max_event_bytes)
         with Behind() as behind:
             for reads in chunks(events, marker.every, trickling=not marker.resumes):
-                chunk, refused = self._gather(path, reads)
-                behind.do(partial(self._store, chunk, refused, marker, source.spot, replace(place)))
+                behind.do(partial(self._store, self._gather(path, reads), marker, source.spot, replace(place)))
                 if not marker.resumes:
                     behind.wait()
 
-    def _gather(self, path: str, reads: Sequence[Read]) -> tuple[Chunk, list[RefusedLine]]:
+    def _gather(self, path: str, reads: Sequence[Read]) -> "_Gathered":
         refused = list[tuple[int, Reason]]()
         lines = [(line, event) for line, event, _ in reads]
         chunk = self._intake.gather(lines, lambda line, reason: refused.append((line, reason)))
         contents = {line: content for line, _, content in reads} if refused else {}
-        return chunk, [RefusedLine(path, line, reason, contents[line]) for line, reason in refused]
+        told = [RefusedLine(path, line, reason, contents[line]) for line, reason in refused]
+        return _Gathered(chunk, told, crc32(b"".join(content for _, _, content in reads)))
 
-    def _store(self, chunk: Chunk, refused: Iterable[RefusedLine], marker: Marker, spot: Spot, place: Place) -> None:
+    def _store(self, gathered: "_Gathered", marker: Marker, spot: Spot, place: Place) -> None:
         part, start = Report(), marker.start
         try:
-            with marker.chunk():
-                self._intake.store(chunk, part)
+            with marker.chunk(gathered.checksum):
+                self._intake.store(gathered.chunk, part)
         finally:
             add(self.report, part)
         if self._on_refused is not None:
-            for each in refused:
+            for each in gathered.refused:
                 self._on_refused(each)
         marker.move(spot, place, part)
         self._tell(spot.position, place.line - start.line)
@@ -152,6 +153,14 @@ class _Loading:
     def _tell(self, more_bytes: int, more_lines: int) -> None:
         if self._progress is not None:
             self._progress(self._bytes + more_bytes, self._lines + more_lines)
+
+
+class _Gathered(NamedTuple):
+    """A chunk, what was refused of it, and a checksum of what stands in the file."""
+
+    chunk: Chunk
+    refused: Sequence[RefusedLine]
+    checksum: int
 
 
 def chunks(

@@ -5,9 +5,9 @@ never tell of more than Redis has: what Redis loses, it loses from its end, and 
 removed when the whole command is done.
 
 A load may be killed when a chunk was appended and its bookmark was not yet put. So a chunk has a name made of the
-load's id, its place in the file and what is in it. The next load begins at the bookmark, so it cuts the same chunk, and
-appends it under the same name: for ten minutes Redis takes that for a repetition. Later, only message ids keep the
-changes of that one chunk from coming twice.
+load's id, its place in the file, what stands there and what came of it. The next load begins at the bookmark, so it
+cuts the same chunk, and appends it under the same name: for ten minutes Redis takes that for a repetition. Later, only
+message ids keep the changes of that one chunk from coming twice.
 """
 
 import platform
@@ -110,8 +110,8 @@ class Marker:
     def begin(self) -> None:
         """Before anything is appended."""
 
-    def chunk(self) -> AbstractContextManager[None]:
-        """Around each chunk that is appended."""
+    def chunk(self, checksum: int) -> AbstractContextManager[None]:  # noqa: ARG002 - a file's needs it
+        """Around each chunk that is appended; the checksum is of what stands in the file."""
         return nullcontext()
 
     def move(self, spot: Spot, place: Place, part: Report, *, cut_off: bool = False) -> None:
@@ -146,8 +146,8 @@ class FileMarker(Marker):
         """However this load ends, the next one then knows its id."""
         self._put()
 
-    def chunk(self) -> AbstractContextManager[None]:
-        return self._resuming.chunks.at(f"{self._bookmark.load}-{self._bookmark.offset}")
+    def chunk(self, checksum: int) -> AbstractContextManager[None]:
+        return self._resuming.chunks.at(f"{self._bookmark.load}-{self._bookmark.offset}-{checksum}")
 
     def move(self, spot: Spot, place: Place, part: Report, *, cut_off: bool = False) -> None:
         """When the store is away just now, the next bookmark will do."""

@@ -14,7 +14,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.bookmark import ChangedFile
+from producers.bookmark import SAMPLE_BYTES, ChangedFile
 from producers.columns import Columns
 from producers.files import RefusedLine, UnreadableFile, load
 from producers.form import Form
@@ -389,6 +389,19 @@ def test_other_changes_of_the_chunk_in_doubt_are_not_taken_for_those_that_are_th
         *(f"{who}@example.com" for who in "abc"),
         *(f"other-{who}@example.com" for who in "abcdefghij"),
     ]
+
+
+def test_other_lines_of_the_chunk_in_doubt_are_not_taken_for_those_that_are_there(file: Path) -> None:
+    """They are behind the bookmark; there are as many, and the first and the last are as they were."""
+    store, blank = Memory(), b" " * SAMPLE_BYTES + b"\n"
+    file.write_bytes(lines("a") + blank + lines(*"bcd"))
+    with pytest.raises(Killed):
+        run(store, file, writes=2)
+    file.write_bytes(lines("a") + blank + lines(*"zcd"))
+
+    run(store, file)
+
+    assert people(store) == "abc" + "azcd"
 
 
 # ── Archives that were cut off ───────────────────────────────────────────────────────────────────
