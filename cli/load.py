@@ -111,9 +111,11 @@ class _Loading:
 
     def begin(self, resumed: Sequence[Resumed]) -> None:
         """Nothing was accepted yet."""
-        for path, line in resumed:
-            after = f"after line {line:,}, where a load of it stopped"
-            say(f"{path}: goes on {after}; --restart loads all of it again")
+        for each in resumed:
+            after = f"after line {each.line:,}, where a load of it stopped"
+            say(f"{each.path}: goes on {after}; --restart loads all of it again")
+            if stays := _what_stays(each):
+                say(f"{each.path}: before that, {stays}; that stays so, whatever relay.toml says now")
         if self._refused_file is not None:
             self._refused_file.begin(resumed)
 
@@ -176,6 +178,13 @@ def _refused_file(path: Path | None, paths: Sequence[str], *, with_events: bool)
     if loaded and (path.is_file() or not path.exists()):  # a terminal may be both
         raise click.UsageError("--refused names a file that is loaded")
     return RefusedFile(path, with_events=with_events)
+
+
+def _what_stays(resumed: Resumed) -> str:
+    """What mending relay.toml does not mend, if there is something."""
+    refused = f"{resumed.refused:,} {_plural(resumed.refused, 'source event')} refused"
+    left_out = f"{resumed.left_out:,} {_plural(resumed.left_out, 'time')} something left out for a destination"
+    return ", ".join(([refused] if resumed.refused else []) + ([left_out] if resumed.left_out else []))
 
 
 def _changes(destination: str, count: int, duplicates: int) -> str:

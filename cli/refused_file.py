@@ -98,8 +98,8 @@ class _Earlier:
     def __init__(self, path: Path, resumed: Sequence[Resumed]) -> None:
         self._path = path
         self._goes_on: defaultdict[str, list[int]] = defaultdict(list)
-        for file, line in resumed:
-            self._goes_on[_whole(file)].append(line)
+        for each in resumed:
+            self._goes_on[_whole(each.path)].append(each.line)
         self._turns: Counter[str] = Counter()
         self._last: dict[str, int] = {}
 

@@ -45,6 +45,8 @@ class Bookmark(msgspec.Struct, kw_only=True, frozen=True):
     refused: dict[str, int] = {}
     changes: dict[str, int] = {}
     duplicates: dict[str, int] = {}
+    left_out: int = 0
+    """How often a destination did not get something of what was accepted."""
 
     @property
     def report(self) -> Report:
@@ -71,6 +73,7 @@ class Bookmark(msgspec.Struct, kw_only=True, frozen=True):
             refused=dict(whole.refused),
             changes=dict(whole.changes),
             duplicates=dict(whole.duplicates),
+            left_out=self.left_out + part.left_out.total(),
         )
 
     def expect_same(self, path: str, file: int, form: str) -> None:

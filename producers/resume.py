@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import uuid4
 
 import msgspec
@@ -28,8 +28,18 @@ from producers.source import Spot
 from worker.contract import Change, LaneKey
 from worker.errors import StoreError, StoreFull
 
-Resumed = tuple[str, int]
-"""A file as it was named, and the line after which it goes on."""
+
+class Resumed(NamedTuple):
+    """A file as it was named, and the line after which it goes on; what came of the lines before stays."""
+
+    path: str
+    line: int
+    refused: int = 0
+    """How many source events."""
+    left_out: int = 0
+    """How often a destination did not get something of the others."""
+
+
 OnBegin = Callable[[Sequence[Resumed]], None]
 """Gets the files that go on where a load of them stopped, in their order, before anything is accepted."""
 
@@ -190,7 +200,9 @@ class Resuming:
             for other in left.values():
                 raise other.changed(path)
             return FileMarker(self, resolved, name, Bookmark(load=uuid4().hex, host=self.host, form=form, size=size))
-        return FileMarker(self, resolved, name, left[name], resumed=(path, left[name].line))
+        found = left[name]
+        resumed = Resumed(path, found.line, sum(found.refused.values()), found.left_out)
+        return FileMarker(self, resolved, name, found, resumed)
 
     def begin(self, markers: Iterable[Marker]) -> None:
         """All files of a command have their markers; nothing was accepted yet."""

@@ -174,6 +174,25 @@ def test_an_archive_that_was_cut_off_ends_with_2_and_goes_on_when_it_is_whole(ma
     assert machine.accepted() == 19_980
 
 
+def test_mending_the_configuration_does_not_mend_what_was_refused_before_and_that_is_told(machine: Machine) -> None:
+    path, configuration = machine.write("events.ndjson", map(event, range(60_000))), machine.folder / "relay.toml"
+    right = configuration.read_text()
+    typo = '\n[destinations.mapping]\naudience = "properties.audiense_key"\n'
+    configuration.write_text(right.partition('\n[[destinations]]\nname = "taboola')[0] + typo)
+    process = machine.start(path)
+    wait_until(lambda: int(machine.redis.hget("relay:refused", "audience") or 0) > 10_000)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+
+    configuration.write_text(right)
+    errors = machine.load(path, ends_with=1).stderr.splitlines()
+
+    (goes_on,) = (each for each in errors if f"{path}: goes on after line " in each)
+    line = goes_on.partition("after line ")[2].partition(", where")[0]
+    stays = f"{path}: before that, {line} source events refused; that stays so, whatever relay.toml says now"
+    assert errors[errors.index(goes_on) + 1] == stays
+
+
 # ── Refused lines ────────────────────────────────────────────────────────────────────────────────
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from cli.refused_file import FileExists, RefusedFile
 from producers.files import RefusedLine
+from producers.resume import Resumed
 from tests.unit.loads import event
 from tests.unit.test_cli_load import load, refusal
 from worker.errors import StoreUnavailable
@@ -101,7 +102,7 @@ def test_what_was_written_after_the_place_where_a_file_goes_on_is_taken_out(tmp_
     path.write_bytes(path.read_bytes() + b'{"file": "a", "li')
 
     with RefusedFile(path, with_events=False) as refused:
-        refused.begin([("a", 4)])
+        refused.begin([Resumed("a", 4)])
         refused.add(refusal("a", 6))
         refused.add(refusal("b", 2))
 
@@ -115,11 +116,11 @@ def test_a_file_that_goes_on_may_be_named_in_another_way(tmp_path: Path, monkeyp
     write_list(path, refusal("a", 1), refusal("a", 5))
 
     with RefusedFile(path, with_events=False) as refused:
-        refused.begin([("./a", 4)])
+        refused.begin([Resumed("./a", 4)])
         refused.add(refusal("./a", 6))
     monkeypatch.chdir("/")
     with RefusedFile(path, with_events=False) as refused:
-        refused.begin([(f"{tmp_path}/a", 6)])
+        refused.begin([Resumed(f"{tmp_path}/a", 6)])
 
     assert told_in(path) == [("a", 1), ("./a", 6)]
     assert json.loads(path.read_text().splitlines()[0])["path"] == f"{tmp_path}/a"
@@ -130,7 +131,7 @@ def test_each_turn_of_a_file_that_is_named_twice_goes_on_by_itself(tmp_path: Pat
     write_list(path, *(refusal("a", line) for line in (1, 3, 1, 3)))
 
     with RefusedFile(path, with_events=False) as refused:
-        refused.begin([("a", 9), ("a", 2)])
+        refused.begin([Resumed("a", 9), Resumed("a", 2)])
 
     assert told_in(path) == [("a", 1), ("a", 3), ("a", 1)]
 
@@ -146,7 +147,7 @@ def test_what_only_looks_like_a_list_is_none(tmp_path: Path, content: bytes) -> 
         pytest.raises(FileExists, match="is no list of refused lines"),
         RefusedFile(path, with_events=False) as refused,
     ):
-        refused.begin([("a", 1)])
+        refused.begin([Resumed("a", 1)])
 
     assert path.read_bytes() == content
 
@@ -188,7 +189,7 @@ def test_a_load_that_fails_before_it_refuses_anything_changes_nothing(tmp_path: 
     before = path.read_bytes()
 
     with suppress(StoreUnavailable), RefusedFile(path, with_events=False) as refused:
-        refused.begin([("a", 0)])
+        refused.begin([Resumed("a", 0)])
         raise StoreUnavailable
 
     assert path.read_bytes() == before

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,8 @@ from producers.form import Form
 from producers.intake import Report
 from producers.ndjson import Place
 from producers.reading import read_events
-from producers.source import Source
+from producers.resume import Resumed
+from producers.source import Source, Spot
 from tests.unit.loads import CRITEO, Killed, Memory, event, resumed
 from worker.contract import Change, LaneKey
 from worker.destinations.mapping import MappingSettings
@@ -91,7 +93,7 @@ def test_what_was_loaded_is_not_read_again(file: Path) -> None:
     store = Memory()
     with pytest.raises(Killed):
         run(store, file, writes=5)
-    told: list[tuple[str, int]] = []
+    told: list[Resumed] = []
     progress: list[tuple[int, int]] = []
 
     run(
@@ -101,8 +103,19 @@ def test_what_was_loaded_is_not_read_again(file: Path) -> None:
         progress=lambda *so_far: progress.append(so_far),
     )
 
-    assert told == [(str(file), 6)]
+    assert told == [Resumed(str(file), 6, refused=0, left_out=0)]
     assert progress[-1] == (file.stat().st_size, 4)
+
+
+def test_what_was_refused_or_left_out_before_is_told(file: Path) -> None:
+    """Another configuration does not bring it back."""
+    _, resuming = resumed(Memory())
+    marker = resuming.marker(str(file), "form")
+    for _ in range(2):
+        part = Report(read=9, refused=Counter(audience=2, json=1), left_out=Counter({("criteo", "identifier"): 4}))
+        marker.move(Spot(), Place(0, 7), part)
+
+    assert resuming.marker(str(file), "form").resumed == Resumed(str(file), 7, refused=6, left_out=8)
 
 
 def test_a_load_that_was_not_stopped_leaves_nothing(file: Path) -> None:
@@ -526,7 +539,7 @@ def test_however_often_a_load_is_killed_it_ends_as_one_that_was_not(
     undisturbed = run(whole, path, form=form, on_refused=told.append)
 
     told_then: list[RefusedLine] = []
-    after: list[tuple[str, int]] = []
+    after: list[Resumed] = []
     report = Report()
     for writes in [*kills, None]:
         told_then.clear()
@@ -545,4 +558,4 @@ def test_however_often_a_load_is_killed_it_ends_as_one_that_was_not(
     assert store.lanes == whole.lanes
     assert report.as_dict() == undisturbed.as_dict()
     assert report.duplicates == undisturbed.duplicates
-    assert told_then == [each for each in told if not after or each.line > after[0][1]]
+    assert told_then == [each for each in told if not after or each.line > after[0].line]
