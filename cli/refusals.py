@@ -4,7 +4,7 @@ from collections import defaultdict
 from typing import Final
 
 from producers.files import RefusedLine
-from producers.foreign import advice_on
+from producers.foreign import advice_on_json
 from producers.intake import Report
 
 UNREAD: Final = frozenset({"json", "too_large"})
@@ -19,13 +19,15 @@ class RefusedLines:
     def __init__(self) -> None:
         self._places: defaultdict[str, list[str]] = defaultdict(list)
         self._advice: dict[str, str] = {}
+        self._advised: set[str] = set()
+        """Files of which the first line that needs advice got it; what follows is of the same kind."""
 
     def add(self, refused: RefusedLine) -> None:
         places = self._places[refused.reason]
         if len(places) < NAMED_LINES:
             places.append(f"{refused.file}:{refused.line}")
-            if refused.reason in UNREAD and (advice := advice_on(refused.content)) is not None:
-                self._advice.setdefault(advice, places[-1])
+            if refused.reason in UNREAD and refused.file not in self._advised:
+                self._advise(refused, places[-1])
 
     def describe(self, report: Report) -> list[str]:
         """One line for each reason: how many, and where the first ones of this go stand; then what is to be done."""
@@ -36,6 +38,11 @@ class RefusedLines:
             ),
             *(f"{place}: {advice}" for advice, place in self._advice.items()),
         ]
+
+    def _advise(self, refused: RefusedLine, place: str) -> None:
+        if (advice := advice_on_json(refused.content)) is not None:
+            self._advised.add(refused.file)
+            self._advice.setdefault(advice, place)
 
     def _named(self, reason: str, count: int) -> str:
         places = self._places[reason]

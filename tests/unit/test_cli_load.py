@@ -41,7 +41,7 @@ def load(folder: Path, *arguments: str, stdin: bytes | None = None) -> Result:
 
 
 def refusal(file: str, line: int, reason: Reason = "json") -> RefusedLine:
-    return RefusedLine(file, line, reason, b"{")
+    return RefusedLine(file, line, reason, b'{"')
 
 
 # ── What is told ─────────────────────────────────────────────────────────────────────────────────
@@ -79,6 +79,9 @@ def test_of_what_was_refused_before_it_went_on_the_lines_are_not_known() -> None
     assert RefusedLines().describe(report) == ["refused: json: 2 source events: …"]
 
 
+ARRAY = "one JSON object a line is expected, no array"
+
+
 @pytest.mark.parametrize(
     ("content", "advice"),
     [
@@ -87,6 +90,15 @@ def test_of_what_was_refused_before_it_went_on_the_lines_are_not_known() -> None
         (event().decode().encode("utf-16"), "it looks like UTF-16"),
         (b"\0\0\0", None),
         (b'{"a": 1\r\n', None),
+        (json.dumps(json.loads(event()), indent=2).encode(), "one JSON object a line is expected"),
+        (event().replace(b', "', b',\n "'), "one JSON object a line is expected"),
+        (json.dumps([json.loads(event())] * 2, indent=2).encode(), ARRAY),
+        (b"[\n" + event() + b",\n" + event() + b"\n]", ARRAY),
+        (b"[" + event() + b",\n" + event() + b"]", ARRAY),
+        (b"[" + event() + b"," + event() + b"]", ARRAY),
+        (b"[" + b",".join([event()] * 1_000) + b"]", ARRAY),
+        (b"[info] begun\n", None),
+        (b'{"properties": {' + b'"x": 1, ' * 10_000, None),
     ],
 )
 def test_of_lines_that_are_written_otherwise_what_to_do_is_told(
@@ -100,6 +112,28 @@ def test_of_lines_that_are_written_otherwise_what_to_do_is_told(
     assert [each.partition("; ")[0] for each in told[2:]] == (
         [f"{tmp_path}/events.ndjson:1: {advice}"] if advice else []
     )
+
+
+def test_each_file_gets_one_advice_and_the_same_is_given_once(tmp_path: Path) -> None:
+    contents = {"array": b"[\n{", "object": b"{\n[", "other": b"{"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+
+    told = load(tmp_path, "--dry-run", *(str(tmp_path / name) for name in contents)).stderr.splitlines()
+
+    assert [each.partition(";")[0] for each in told[2:]] == [
+        f"{tmp_path}/array:1: {ARRAY}",
+        f"{tmp_path}/object:1: one JSON object a line is expected",
+    ]
+
+
+def test_the_source_event_of_the_readme_can_be_loaded_as_it_stands_there(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "event.json").write_text(readme.partition("```json\n")[2].partition("```")[0])
+
+    result = load(tmp_path, "--dry-run", str(tmp_path / "event.json"))
+
+    assert result.stdout.splitlines()[0] == "1 source event read, 1 accepted, 0 refused"
 
 
 def test_what_was_left_out_as_a_duplicate_is_told_by_destination() -> None:
@@ -173,7 +207,7 @@ def test_elsewhere_there_is_no_bar(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_tells_what_would_come_of_it_without_redis(tmp_path: Path) -> None:
-    (tmp_path / "one.ndjson").write_bytes(event("m-1") + b"\n{\n")
+    (tmp_path / "one.ndjson").write_bytes(event("m-1") + b'\n{"\n')
     (tmp_path / "two.csv").write_text("mail,audience,member,x\njane@example.com,vip,1,2\n")
     mapped = ("--map", "mail=email", "--map", "member=entered", "--map", "x=")
 
