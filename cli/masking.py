@@ -20,7 +20,7 @@ MASK: Final = "•••"
 
 def hidden_of(config: Path, relay: Settings) -> dict[str, frozenset[str]]:
     """By destination, what references brought into the keys of its configuration that no `repr` shows."""
-    tables = tomllib.loads(config.read_text(encoding="utf-8"))["destinations"]
+    tables = tomllib.loads(config.read_text(encoding="utf-8-sig"))["destinations"]
     return {
         each.name: frozenset(_resolved(reference, relay.folder) for reference in _hidden(table, each)) - {""}
         for table, each in zip(tables, relay.destinations, strict=True)
@@ -61,7 +61,7 @@ def _references(value: Any) -> Iterator[str]:
 def _resolved(reference: str, folder: Path) -> str:
     """As `worker.settings` does, which has found that it leads somewhere; a URL loses the slash at its end."""
     scheme, _, name = reference.partition(":")
-    found = os.environ[name] if scheme == "env" else (folder / name).read_text(encoding="utf-8")
+    found = os.environ[name] if scheme == "env" else (folder / name).read_text(encoding="utf-8-sig")
     return found.rstrip("\r\n/")
 
 

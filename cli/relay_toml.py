@@ -4,6 +4,7 @@ import os
 import re
 import tempfile
 import tomllib
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Place:
     def of(cls, path: Path, name: str) -> "Place":
         """Of the destination of that name. Raises `ConfigurationError` and `NoPlace`."""
         at = [each.name for each in settings.load(path).destinations].index(name)
-        text = path.read_bytes().decode()
+        text = path.read_bytes().decode("utf-8-sig")
         lines = TomlLines(text)
         header = lines.line(("destinations", at))
         if header not in lines.headers:
@@ -57,12 +58,16 @@ class Place:
         if tomllib.loads(text) != self._expected(added):
             raise NoPlace(f"{self.path}: the lines mean something else before line {self.line}; add them by hand")
         settings.read(text, self.path)
-        _replace(self.path.resolve(), text.encode())
+        _replace(self.path.resolve(), self._mark() + text.encode())
 
     def without_known(self, added: Table) -> dict[str, Any]:
         """What the table does not say already."""
         table = self._table(self._document())
         return {key: value for key, value in added.items() if key not in table or table[key] != value}
+
+    def _mark(self) -> bytes:
+        """The byte order mark that stands before the text, if one does."""
+        return BOM_UTF8 if self.path.read_bytes().startswith(BOM_UTF8) else b""
 
     def _document(self) -> dict[str, Any]:
         return tomllib.loads(self.text)

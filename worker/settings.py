@@ -131,7 +131,7 @@ class _File(Frozen):
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         advice = "copy relay.example.toml, or name another file with --config or $RELAY_CONFIG"
         raise ConfigurationError([f"{path}: not found; {advice}"]) from None
@@ -192,9 +192,9 @@ def _variable(name: str) -> str:
 
 
 def _content(path: Path) -> str:
-    """What a file holds, without the newline at its end."""
+    """What a file holds, without a byte order mark before it and the newline at its end."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise LookupError(f"file {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

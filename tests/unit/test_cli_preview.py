@@ -145,12 +145,13 @@ def test_secrets_are_masked_and_emails_are_not(desk: Desk, options: list[str]) -
     assert "made-up" not in result.output
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte order mark"])
 def test_what_a_reference_brings_into_a_url_or_a_template_is_masked(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark: str
 ) -> None:
     monkeypatch.setenv("HOOK", f"{NOWHERE}/hooks/s3cret/")
-    (tmp_path / "key").write_text("s3cret-key\n")
-    (tmp_path / "relay.toml").write_text(HOOK)
+    (tmp_path / "key").write_text(f"{mark}s3cret-key\n")
+    (tmp_path / "relay.toml").write_text(mark + HOOK)
 
     text = desk.run("--event", json.dumps(event("ada"))).stdout
     (lane,) = desk.json(event("ada"))["destinations"][0]["lanes"]

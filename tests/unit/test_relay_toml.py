@@ -192,9 +192,9 @@ def test_where_there_is_no_place_nothing_is_written(tmp_path: Path, before: str,
     assert told in result.stderr
 
 
-def test_the_file_keeps_its_mode_its_line_ends_and_its_link(tmp_path: Path) -> None:
+def test_the_file_keeps_its_mode_its_line_ends_its_byte_order_mark_and_its_link(tmp_path: Path) -> None:
     place, link = tmp_path / "place.toml", tmp_path / "relay.toml"
-    place.write_bytes(SEVERAL.replace("\n", "\r\n").encode())
+    place.write_bytes(SEVERAL.replace("\n", "\r\n").encode("utf-8-sig"))
     place.chmod(0o640)
     link.symlink_to(place)
 
@@ -203,6 +203,7 @@ def test_the_file_keeps_its_mode_its_line_ends_and_its_link(tmp_path: Path) -> N
     assert result.exit_code == 0
     assert (link.is_symlink(), place.stat().st_mode & 0o777) == (True, 0o640)
     assert b"hash_emails = true\r\n\r\n[destinations.mapping]\r\n" in place.read_bytes()
+    assert place.read_text().startswith("\ufeff\n[redis]\n")
     assert {each.name for each in tmp_path.iterdir()} == {"place.toml", "relay.toml", "mapping.json"}
 
 

@@ -161,6 +161,17 @@ def test_any_string_may_come_from_the_environment(write: Write, monkeypatch: pyt
     assert gateway.port == 9000
 
 
+def test_a_byte_order_mark_is_no_part_of_a_file(write: Write) -> None:
+    Path("secret").write_text("\ufeffs3cret\n")
+    path = write("\ufeff" + CRITEO.strip().replace('"secret"', '"file:secret"'))
+
+    (criteo,) = load(path).destinations
+
+    assert isinstance(criteo, CriteoSettings)
+    assert criteo.client_secret.get_secret_value() == "s3cret"
+    assert mistakes(write("\ufeffa = 1\nb =\n")) == ["relay.toml:2: not TOML: Invalid value"]
+
+
 @pytest.mark.parametrize("content", ["from-file", "from-file\n", "from-file\r\n"])
 def test_any_string_may_come_from_a_file_beside_the_configuration(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
