@@ -4,11 +4,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 BURST: Final = 5
 """So great a part of a minute's permits."""
 OPTIONAL: Final = "bytes_lane"
+MOST: Final = 1e9
+"""No cost, rate or time is greater; all that is reckoned of them is finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +71,27 @@ class Load:
 def read_costs(path: Path | None, given: Mapping[str, float]) -> Costs:
     """Of a JSON object with the names of `Costs`; what is given by hand comes in its place.
 
-    Raises `ValueError` when one is missing or unknown.
+    Raises `ValueError` when one is missing, unknown, or makes no sense.
     """
-    found = {**(json.loads(path.read_text(encoding="utf-8")) if path else {}), **given}
+    found = {**(_read(path) if path else {}), **given}
     names = {each.name for each in fields(Costs)}
     if mistaken := (names - {OPTIONAL} - found.keys()) or (found.keys() - names):
         raise ValueError(f"missing, or no cost: {', '.join(sorted(mistaken))}")
+    if mistaken := {name for name, value in found.items() if not _is_cost(value)}:
+        raise ValueError(f"not from 0 to {MOST:,.0f}: {', '.join(sorted(mistaken))}")
     return Costs(**{name: float(value) for name, value in found.items()})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: no JSON object")  # noqa: TRY004 - as every other mistake in it
+    return found
+
+
+def _is_cost(value: object) -> bool:
+    """What is no number at all is none, either."""
+    return isinstance(value, int | float) and 0 <= value <= MOST

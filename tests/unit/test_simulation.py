@@ -1,7 +1,7 @@
 """The simulation against arithmetic, and the command."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from bench.simulation.__main__ import main
 from bench.simulation.delays import drain_seconds, simulate
 from bench.simulation.needs import needs
 from bench.simulation.terms import Costs, Load, Vendor, read_costs
+from worker.destinations import REGISTRY
 from worker.dispatch import PERIOD_SECONDS
 
 FREE = Costs(0, 0, 0, 0, 0, 0)
@@ -153,6 +154,71 @@ def test_the_command_reads_costs_and_tells_all(tmp_path: Path) -> None:
     assert found["needs"]["changes_a_batch"] == 601
     assert found["shares"]["calls_per_minute"] == pytest.approx(100 / 601 * 2 / (200 / 60))
     assert [line for line in lines if not line.startswith(" ")] == ["shares:", "needs:", "delays:"]
+
+
+def costs(tmp_path: Path, **other: object) -> list[str]:
+    path = tmp_path / "costs.json"
+    path.write_text(json.dumps(asdict(COSTS) | other))
+    return ["--costs", str(path)]
+
+
+def test_what_is_too_much_is_told_first(tmp_path: Path) -> None:
+    """The first round of all lanes takes longer than what is simulated: the delays would still grow."""
+    arguments = [*costs(tmp_path), "--audiences", "1000", "--seconds", "300"]
+
+    lines = CliRunner().invoke(main, arguments).stdout.splitlines()
+    found = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
+    enough = json.loads(CliRunner().invoke(main, [*costs(tmp_path), "--audiences", "10", "--json"]).stdout)
+
+    assert lines[0].startswith("overload, more than max_in_flight, calls_per_minute allow: lanes fall behind")
+    assert found["overloaded"] == ["max_in_flight", "calls_per_minute"]
+    assert enough["overloaded"] == []
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1", "1e300"])
+@pytest.mark.parametrize(
+    "option",
+    ["--rate", "--max-age-seconds", "--request-seconds", "--outage-hours", "--seconds", "--cost drain_batch"],
+)
+def test_a_number_that_makes_no_sense_is_refused_in_one_line(tmp_path: Path, option: str, value: str) -> None:
+    result = CliRunner().invoke(main, [*costs(tmp_path), *option.split(), value])
+
+    assert result.exit_code == 2
+    (told,) = (line for line in result.stderr.splitlines() if line.startswith("Error: "))
+    assert option.rsplit(maxsplit=1)[-1] in told
+
+
+@pytest.mark.parametrize("kind", REGISTRY)
+def test_a_batch_is_no_larger_than_the_kind_carries(tmp_path: Path, kind: str) -> None:
+    most = REGISTRY[kind].max_changes
+    arguments = [*costs(tmp_path), "--kind", kind, "--max-changes"]
+
+    assert CliRunner().invoke(main, [*arguments, str(most)]).exit_code == 0
+    result = CliRunner().invoke(main, [*arguments, str(most + 1)])
+
+    assert result.exit_code == 2
+    assert f"--max-changes: a request of {kind} carries at most {most:,}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("[]", "no JSON object"), ("{", "no JSON: "), ('{"append_change": null}', "missing")],
+)
+def test_costs_that_cannot_be_read_are_told(tmp_path: Path, content: str, told: str) -> None:
+    (tmp_path / "costs.json").write_text(content)
+
+    result = CliRunner().invoke(main, ["--costs", str(tmp_path / "costs.json")])
+
+    assert result.exit_code == 2
+    assert told in result.stderr
+
+
+@pytest.mark.parametrize("value", [None, "1", float("nan"), -1e-9, 2e9])
+def test_what_is_no_cost_is_named(tmp_path: Path, value: object) -> None:
+    result = CliRunner().invoke(main, costs(tmp_path, drain_change=value))
+
+    assert result.exit_code == 2
+    assert "Error: not from 0 to 1,000,000,000: drain_change" in result.stderr
 
 
 def test_a_cost_that_is_missing_or_unknown_is_named(tmp_path: Path) -> None:
