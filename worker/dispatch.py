@@ -155,6 +155,7 @@ class Dispatcher(threading.Thread):
             except Exception as failure:  # noqa: BLE001 - brokers fail in many ways, and the lanes must drain in all
                 log.warning("dispatch.publish_failed", destination=name, reason=type(failure).__name__)
                 edges.lanes.finish(claim)
+                self._liveness.touch("dispatch")  # a flush may take as long as its vendor
                 flush_next(edges)
 
     def _tidy(self, name: str, _edges: Edges) -> None:

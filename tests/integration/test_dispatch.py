@@ -110,6 +110,29 @@ def test_it_then_looks_only_where_one_is_due(folder: Path, monkeypatch: pytest.M
     assert looked == ["shop", "idle", "shop", "shop", "shop"]
 
 
+def test_without_a_broker_it_flushes_itself_and_says_before_each_flush_that_it_lives(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flushes with a slow vendor may together take longer than a probe waits."""
+    drains, alive = drains_of(folder, age=0), folder / "alive.dispatch"
+    ages: list[bool] = []
+
+    def flush(_edges: object) -> None:
+        ages.append(alive.exists())
+        alive.unlink(missing_ok=True)
+
+    def away(_destination: str, _claim: str) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr("worker.dispatch.flush_next", flush)
+    change = Change(entered=True, occurred_at=0, identifiers=(Identifier("email", "jane@example.com"),))
+    drains.store.append(LaneKey("shop", "churn"), [change], "2")
+    drains.stopping = Looks(1)
+    Dispatcher(drains, away, Liveness(folder / "alive")).run()
+
+    assert ages == [True, True]
+
+
 def test_no_more_wake_ups_are_on_their_way_than_lanes_may_be_flushed_at_once(folder: Path) -> None:
     drains = drains_of(folder, age=0)
 
