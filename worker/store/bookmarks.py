@@ -30,9 +30,10 @@ class Bookmarks:
 
     def put(self, path: str, name: str, value: bytes) -> None:
         """Put a bookmark in place of the one of that name. All of the path are then kept for 30 days more."""
-        with translated():
-            self._client.hset(keys.bookmarks(path), name, value)
-            self._client.expire(keys.bookmarks(path), KEPT)
+        with translated(), self._client.pipeline(transaction=True) as pipe:
+            pipe.hset(keys.bookmarks(path), name, value)
+            pipe.expire(keys.bookmarks(path), KEPT)
+            pipe.execute()
 
     def remove(self, places: Iterable[tuple[str, str]]) -> None:
         """Those of these paths and names, all at once."""
