@@ -14,7 +14,8 @@ import msgspec
 
 from bench.events import events
 from bench.figures import NotMeasured
-from bench.rig import ROOT, now_ms
+from bench.rig import ROOT
+from producers.clock import now_ms
 from producers.intake import Intake
 from producers.routing import Router
 from worker.settings import load

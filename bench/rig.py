@@ -19,6 +19,7 @@ from bench.figures import NotMeasured
 from bench.membership import Memberships, amendments, differences, received, recorded
 from bench.sink import Tally
 from cli.embedded import EmbeddedRedis
+from producers.clock import now_ms
 from producers.intake import Intake
 from producers.routing import Router
 from worker.settings import Settings, load
@@ -173,7 +174,3 @@ def wait_until(fact: Callable[[], bool], *, within: float) -> None:
         if time.monotonic() > deadline:
             raise NotMeasured(f"not within {within:.0f} s")
         time.sleep(0.01)
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -19,6 +19,7 @@ from cli.demo_stage import WORKERS, Stage, folder_of_its_own, stage
 from cli.overview import Overview
 from cli.signals import interrupting
 from producers import files
+from producers.clock import now_ms
 from producers.intake import Intake, Report
 from producers.routing import Router
 from sandbox.crowd import Crowd
@@ -48,7 +49,7 @@ def demo(events: int, seed: int, *, keep: bool, as_json: bool) -> None:
     Needs nothing but this machine. Exits with 0 when each vendor holds what the events say, 1 when one
     does not or the lanes do not empty in time, 2 when the demo itself fails.
     """
-    crowd = Crowd(seed, now_ms=_now_ms(), people=max(1, events // EVENTS_A_PERSON))
+    crowd = Crowd(seed, now_ms=now_ms(), people=max(1, events // EVENTS_A_PERSON))
     _tell(OPENING.format(events=events, people=crowd.people, workers=WORKERS))
     with interrupting(), folder_of_its_own(keep=keep) as folder:
         with stage(folder) as running:
@@ -107,7 +108,7 @@ def _load(running: Stage, events: Iterator[bytes], look: Callable[[], object]) -
     path = running.folder / "events.ndjson"
     with path.open("wb") as file:
         file.writelines(event + b"\n" for event in events)
-    intake = Intake(Router(running.settings.destinations), running.store, _now_ms)
+    intake = Intake(Router(running.settings.destinations), running.store, now_ms)
     return files.load([str(path)], intake, progress)
 
 
@@ -119,10 +120,6 @@ def _vendor_outcome(overview: Overview, running: Stage, crowd: Crowd) -> VendorO
 
 def _waiting(overviews: Sequence[Overview]) -> int:
     return sum(each.status.counters["waiting"] for each in overviews)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 # ── What is told on the way, on standard error ───────────────────────────────────────────────────

@@ -2,7 +2,6 @@
 
 import gc
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
@@ -18,6 +17,7 @@ from cli.refusals import RefusedLines
 from cli.refused_file import RefusedFile
 from cli.telling import heard, say
 from producers import files
+from producers.clock import now_ms
 from producers.files import RefusedLine
 from producers.form import Form
 from producers.intake import Intake, Report, Store
@@ -74,7 +74,7 @@ def load(
     relay = settings.load(config)
     loading = _Loading(paths, form, refused_file, as_json=as_json)
     with refused_file or nullcontext(), _way_in(relay, loading, dry_run=dry_run, restart=restart) as (store, resuming):
-        loading.run(Intake(Router(relay.destinations), store, _now_ms), resuming)
+        loading.run(Intake(Router(relay.destinations), store, now_ms), resuming)
     sys.exit(SOME_REFUSED if loading.report.refused else 0)
 
 
@@ -194,7 +194,3 @@ def _changes(destination: str, count: int, duplicates: int) -> str:
 
 def _plural(count: int, noun: str) -> str:
     return noun if count == 1 else f"{noun}s"
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

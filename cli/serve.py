@@ -9,7 +9,6 @@ import socket
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import parent_process
@@ -28,6 +27,7 @@ from cli import options
 from cli.access import verified
 from cli.failures import Failure, told
 from cli.signals import counting
+from producers.clock import now_ms
 from producers.gateway.app import Gateway
 from producers.gateway.commit import STORE_SECONDS, WAITS
 from producers.gateway.heads import BoundedHeads
@@ -100,9 +100,9 @@ def build(relay: Settings) -> Starlette:
     _spare_collector()
     store = open_store(relay)
     intake = Intake(
-        Router(relay.destinations), store, _now_ms, waits=WAITS, max_event_bytes=relay.gateway.max_event_bytes
+        Router(relay.destinations), store, now_ms, waits=WAITS, max_event_bytes=relay.gateway.max_event_bytes
     )
-    return Gateway(relay.gateway, intake, store, _now_ms).application()
+    return Gateway(relay.gateway, intake, store, now_ms).application()
 
 
 def _spare_collector() -> None:
@@ -217,7 +217,3 @@ def _listener(host: str, port: int) -> Iterator[socket.socket]:
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

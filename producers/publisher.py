@@ -1,13 +1,13 @@
 """The library: source events from any Python program into the lanes."""
 
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from producers.clock import now_ms
 from producers.intake import WAITS, Intake, Report
 from producers.routing import Router
 from producers.segment import RawEvent, Reason
@@ -74,7 +74,7 @@ class Publisher:
         """
         relay = config if isinstance(config, Settings) else settings.load(Path(config or settings.default_path()))
         self._store = open_store(relay)
-        self._intake = Intake(Router(relay.destinations), self._store, _now_ms, waits=waits)
+        self._intake = Intake(Router(relay.destinations), self._store, now_ms, waits=waits)
 
     def publish(self, event: RawEvent) -> Published:
         """Publish one source event: a mapping, or JSON as text or bytes."""
@@ -132,7 +132,3 @@ def _by_destination(report: Report) -> dict[str, list[str]]:
     for destination, reason in report.left_out:
         found.setdefault(destination, []).append(reason)
     return found
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
