@@ -41,15 +41,11 @@ DEFECTS = {
     "a message id known for one window only": InScript(
         "append.lua", "is_known(current - 1, digest) or redis", "is_known(current - 2, digest) or redis"
     ),
-    "no room for what is there already": InScript("append.lua", "return window == 0 or", "return true or"),
     "append takes a lane out of its hold": InScript(
         "append.lua", "if not redis.call('ZSCORE', PARKED, lane) then", "if true then"
     ),
     "a hold by hand forgotten when the batch in hand is settled": InScript(
         "settle.lua", "if hold and not (hold.by_hand and lasts(hold, now)) then", "if hold then"
-    ),
-    "a hold by hand overwritten by a fault": InScript(
-        "prelude.lua", "if hold.by_hand and lasts(hold, now) then", "if false then"
     ),
     "release before the vendor has settled": InScript(
         "release.lua", "if hold and (hold.settles or 0) > now then", "if false then"

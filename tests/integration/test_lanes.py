@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from itertools import accumulate
 
+import msgspec
 import pytest
 from redis import Redis
 
@@ -122,6 +123,16 @@ def test_what_stands_behind_a_change_that_an_erasure_keeps_back_is_kept_back_too
 def test_appending_a_chunk_twice_appends_it_once(lanes: Lanes) -> None:
     assert [lanes.append(LANE, [change("a"), change("b")], "same") for _ in range(3)] == [2, 2, 2]
     assert counters(lanes) == {"accepted": 2, "waiting": 2}
+
+
+def test_what_is_there_already_takes_no_room(lanes: Lanes) -> None:
+    bounds = Bounds(max_waiting=2, window_ms=600_000)
+    first, second, third = (msgspec.structs.replace(change(each), message_id=each) for each in "abc")
+    assert lanes.append(LANE, [first, second], "1", bounds) == 2
+
+    assert lanes.append(LANE, [second, first], "2", bounds) == 0
+    with pytest.raises(StoreFull):
+        lanes.append(LANE, [first, third], "3", bounds)
 
 
 def test_the_memory_of_chunks_ends(lanes: Lanes, redis: Redis) -> None:
@@ -272,6 +283,19 @@ def test_nobodys_order_ends_a_hold_before_the_vendor_has_settled(lanes: Lanes, c
     clock.advance(seconds=0.001)
 
     assert leased(lanes).lane == LANE
+
+
+def test_a_fault_of_the_batch_in_hand_ends_no_hold_by_hand(lanes: Lanes, clock: Clock) -> None:
+    lanes.append(LANE, [change(each) for each in "abc"], "1")
+    lease = leased(lanes)
+    lanes.hold_by_hand(LANE, "maintenance")
+    lanes.give_back(lease, "HTTP 500", lane_ms=1_000)
+    clock.advance(seconds=3_600)
+
+    assert lanes.lease(SCHEDULE) is None
+    hold = lanes.hold_of(LANE)
+    assert hold is not None
+    assert (hold.reason, hold.until_ms) == ("maintenance", None)
 
 
 def test_a_wait_of_our_own_is_no_attempt(lanes: Lanes, clock: Clock) -> None:
