@@ -143,7 +143,7 @@ class _Round:
         except (NeedsPerson, TryLater) as order:
             if order.scope != "lane":
                 raise
-            if deletes and not (isinstance(order, TryLater) and order.outcome_unknown):
+            if deletes and not order.outcome_unknown:
                 return None  # they are deleted all the same
             return f"{lane.audience}: {order}"
         return None
@@ -186,8 +186,7 @@ class _Round:
         try:
             yield taken
         except DeliveryError as order:
-            unknown = isinstance(order, TryLater) and order.outcome_unknown
-            lanes.give_back(taken.lease, order.reason, settle_ms=schedule.settle_ms if unknown else 0)
+            lanes.give_back(taken.lease, order.reason, settle_ms=schedule.settle_ms if order.outcome_unknown else 0)
             raise
         else:
             lanes.give_back(taken.lease)

@@ -54,6 +54,9 @@ class LeaseLost(RelayError):
 class DeliveryError(RelayError):
     """A batch was not delivered. `reason` is short and constant, for status, counters and logs."""
 
+    outcome_unknown: bool = False
+    """The vendor may yet apply what was sent."""
+
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
@@ -92,7 +95,6 @@ class TryLater(DeliveryError):
         self.reset_at = reset_at
         """When to come back, in seconds since the epoch, when the vendor named that."""
         self.outcome_unknown = outcome_unknown
-        """The vendor may yet apply what was sent."""
 
 
 class Throttled(TryLater):

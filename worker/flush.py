@@ -135,7 +135,7 @@ def _flush_or_hold(lease: Lease, edges: Edges, permits: Permits) -> Flushed | No
                 return Flushed(erase(lease, edges, send, leases), send.requests)
             return flush(lease, edges, send)
         except DeliveryError as order:
-            if send.changes or (isinstance(order, TryLater) and order.outcome_unknown):
+            if send.changes or order.outcome_unknown:
                 edges.erasures.remember(lease.lane)
             obey(order, lease, edges)
             return None if isinstance(order, NotYet) else Flushed(0, send.requests)

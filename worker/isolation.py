@@ -188,7 +188,7 @@ def _any_alone(batch: FoldedBatch) -> FoldedBatch:
 
 def _ends_the_batch(order: DeliveryError) -> bool:
     """Whether more follows from it than that nothing more is named: the vendor may yet apply it, or nobody may send."""
-    return isinstance(order, Throttled) or (isinstance(order, TryLater) and order.outcome_unknown)
+    return isinstance(order, Throttled) or order.outcome_unknown
 
 
 def _words_of(refusal: Refused | TooLarge) -> str:
