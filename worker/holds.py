@@ -38,7 +38,7 @@ PERSON: Final = Backoff(timedelta(seconds=10), timedelta(minutes=15))
 
 def obey(order: DeliveryError, lease: Lease, edges: Edges) -> None:
     """Give the lease back and hold what the instruction says. Raises `LeaseLost`."""
-    reason = f"{order.reason}: {order.detail}" if order.detail else order.reason
+    reason = str(order)
     match order:
         case NotYet():
             edges.lanes.give_back(lease, reason, lane_ms=order.lane_ms, attempt=False)

@@ -117,7 +117,7 @@ class _Isolation:
             try:
                 self._taken.append(_Taken(batch, self._attempt(batch)))
             except (Refused, TooLarge) as refusal:
-                self._words[_words_of(refusal)] = None
+                self._words[str(refusal)] = None
                 if len(batch.entries) == 1:
                     self._alone.append(_Alone(batch, refusal))
                 else:
@@ -168,7 +168,7 @@ class _Alone(NamedTuple):
 
     @property
     def receipt(self) -> Receipt:
-        return Receipt(dict.fromkeys(self.batch.entries[0].identifiers, _words_of(self.refusal)))
+        return Receipt(dict.fromkeys(self.batch.entries[0].identifiers, str(self.refusal)))
 
 
 def _halved(rejected: Iterable[FoldedBatch]) -> Iterator[FoldedBatch]:
@@ -189,7 +189,3 @@ def _any_alone(batch: FoldedBatch) -> FoldedBatch:
 def _ends_the_batch(order: DeliveryError) -> bool:
     """Whether more follows from it than that nothing more is named: the vendor may yet apply it, or nobody may send."""
     return isinstance(order, Throttled) or order.outcome_unknown
-
-
-def _words_of(refusal: Refused | TooLarge) -> str:
-    return f"{refusal.reason}: {refusal.detail}" if refusal.detail else refusal.reason
