@@ -65,7 +65,7 @@ def flush(lease: Lease, edges: Edges, send: Sender) -> Flushed:
     receipt = deliver_head(batch, edges, send, notes, head)
     settlement = account(waiting, batch, receipt, edges.destination.vendor_form)
     _brake(settlement, lease, head)
-    lengthen(settlement, lease, edges, notes)
+    lengthen(head, settlement, lease.lane, edges, notes)
     edges.lanes.settle(lease, settlement, superseding=_superseding(waiting, batch, receipt, lease))
     log.info(
         "lane.flushed",

@@ -66,11 +66,11 @@ def widen(head: Head, batch: FoldedBatch, edges: Edges) -> None:
         _keep(batch.lane, head._replace(size=edges.schedule.max_changes), edges)
 
 
-def lengthen(settlement: Settlement, lease: Lease, edges: Edges, notes: Mapping[str, str]) -> None:
+def lengthen(head: Head, settlement: Settlement, lane: LaneKey, edges: Edges, notes: Mapping[str, str]) -> None:
     """Read twice as much as of the batch that is settled; a head that is whole by then needs no note."""
-    if note_of(lease.lane) in notes:
-        longer = head_of(lease, edges, notes).after(settlement)
-        _keep(lease.lane, longer if longer.size < edges.schedule.max_changes else None, edges)
+    if note_of(lane) in notes:
+        longer = head.after(settlement)
+        _keep(lane, longer if longer.size < edges.schedule.max_changes else None, edges)
 
 
 def _keep(lane: LaneKey, head: Head | None, edges: Edges) -> None:
