@@ -188,11 +188,10 @@ class Lanes:
         values, barrier = self._head(lease.lane, most, max_bytes)
         fitting = bisect_right(list(accumulate(map(len, values))), max_bytes)
         waiting = decode(values[: max(1, fitting)])
-        if (
-            barrier
-        ):  # what stands behind a newer one waits with it, though its stamp be older: Redis' clock may step back
-            return list(takewhile(lambda each: each.stamp <= int(barrier), waiting))
-        return waiting
+        if not barrier:
+            return waiting
+        # Redis' clock may step back: what stands behind a newer one waits with it, though its own stamp be older.
+        return list(takewhile(lambda each: each.stamp <= int(barrier), waiting))
 
     def of_audience(self, audience: str) -> list[LaneKey]:
         """The lanes that an audience has now."""
