@@ -17,7 +17,7 @@ from worker.errors import LeaseLost
 from worker.store import keys
 from worker.store.connection import translated
 from worker.store.lanes import Lease, Schedule
-from worker.store.scripts import credential_script, script
+from worker.store.scripts import lone_script, script
 
 PAGE: Final = 1_000
 RECEIPTS_KEPT: Final = timedelta(days=90)
@@ -50,7 +50,7 @@ class Erasures:
         self._root = keys.destination_root(destination)
         self._now_ms = now_ms
         self._take, self._erase, self._pass = (script(client, name) for name in ("take", "erase", "pass"))
-        self._remember, self._keep = script(client, "remember"), credential_script(client, "keep")
+        self._remember, self._keep = script(client, "remember"), lone_script(client, "keep")
 
     def audiences(self) -> "dict[LaneKey, Audience]":
         """Every lane of which the vendor may hold anybody, with its label, and those where something waits."""

@@ -10,7 +10,7 @@ from redis import Redis
 from worker.destinations.base import Credential
 from worker.store import keys
 from worker.store.connection import translated
-from worker.store.scripts import credential_script
+from worker.store.scripts import lone_script
 from worker.store.status import Hold
 
 REMEMBER_HOLD_MS: Final = 600_000
@@ -31,10 +31,10 @@ class Limits:
         self._client = client
         self._root = keys.credential_root(credential.id)
         self._calls_per_minute = credential.calls_per_minute or 0
-        self._permit = credential_script(client, "permit")
-        self._slow_down = credential_script(client, "slow_down")
-        self._hold = credential_script(client, "credential_hold")
-        self._keep = credential_script(client, "keep")
+        self._permit = lone_script(client, "permit")
+        self._slow_down = lone_script(client, "slow_down")
+        self._hold = lone_script(client, "credential_hold")
+        self._keep = lone_script(client, "keep")
         self._now_ms = now_ms
         self._told = _Told(0, 0.0)
 

@@ -11,7 +11,7 @@ from redis import Redis
 from worker.destinations.base import Credential
 from worker.store import keys
 from worker.store.connection import translated
-from worker.store.scripts import credential_script
+from worker.store.scripts import lone_script
 
 RENEW_BEFORE: Final = timedelta(seconds=60)
 """So long before its end a token is renewed, or a fifth of its life when that is less."""
@@ -37,8 +37,8 @@ class Tokens:
     def __init__(self, client: Redis, credential: Credential, now_ms: Callable[[], int] | None = None) -> None:
         self._client = client
         self._root = keys.credential_root(credential.id)
-        self._token = credential_script(client, "token")
-        self._store = credential_script(client, "token_store")
+        self._token = lone_script(client, "token")
+        self._store = lone_script(client, "token_store")
         self._now_ms = now_ms
         self._known = _Known("", 0.0)
 

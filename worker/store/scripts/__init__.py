@@ -17,8 +17,8 @@ def script(client: Redis, name: str) -> Script:
     return client.register_script(_text(_PRELUDE) + _text(f"{name}.lua"))
 
 
-def credential_script(client: Redis, name: str) -> Script:
-    """A script of a credential, which stands alone."""
+def lone_script(client: Redis, name: str) -> Script:
+    """A script that stands alone: of a credential, or of a single key."""
     return client.register_script(_text(f"{name}.lua"))
 
 
