@@ -2,6 +2,7 @@
 
 import json
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,6 @@ from cli import options
 from cli.imported import NoMapping, translate
 from cli.imported_fields import KINDS, Imported
 from cli.relay_toml import Place
-from producers.events import BOM
 from worker import settings
 
 NOT_ALL: Final = 1
@@ -97,7 +97,7 @@ def _put(found: Imported, config: Path, destination: str) -> str:
 
 def _document(file: BinaryIO) -> object:
     try:
-        return msgspec.json.decode(file.read().removeprefix(BOM))
+        return msgspec.json.decode(file.read().removeprefix(BOM_UTF8))
     except (ValueError, RecursionError) as error:
         raise NoMapping(f"{file.name}: no JSON: {error}") from None
 

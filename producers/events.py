@@ -47,8 +47,6 @@ Reason = Literal[
 RawEvent = bytes | str | Mapping[str, Any]
 Tree = dict[str, Any]
 
-BOM: Final = b"\xef\xbb\xbf"
-"""The byte order mark, which may stand before what is JSON in UTF-8."""
 MAX_AHEAD_MS: Final = 5 * 60 * 1000
 """How far a timestamp may be ahead of its receipt: clocks differ by less."""
 MAX_MESSAGE_ID: Final = 256

@@ -1,10 +1,11 @@
 """NDJSON: a source event a line. Memory does not grow with a line that never ends."""
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from producers.events import BOM, RawEvent
+from producers.events import RawEvent
 
 _PIECE_BYTES: Final = 64 * 1024
 
@@ -26,12 +27,12 @@ def read_ndjson(stream: BinaryIO, max_bytes: int, place: Place) -> Iterator[Read
     A byte order mark at the beginning of any line is left out: files may have been put together.
     Of a line longer than `max_bytes` only the beginning is given, more than `max_bytes` of it.
     """
-    longest = max_bytes + len(BOM) + len(b"\r\n")
+    longest = max_bytes + len(BOM_UTF8) + len(b"\r\n")
     while line := stream.readline(longest):
         endless = len(line) == longest and not line.endswith(b"\n")
         place.offset += len(line) + (skip_line(stream) if endless else 0)
         place.line += 1
-        content = line if endless else line.removeprefix(BOM).strip()
+        content = line if endless else line.removeprefix(BOM_UTF8).strip()
         if content:
             yield place.line, content, content
 

@@ -1,12 +1,12 @@
 """A source event, decoded, and read as Segment writes it: by the mapping that all destinations have unless told."""
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
 from producers.events import (
-    BOM,
     MAX_AHEAD_MS,
     Erasure,
     Membership,
@@ -100,7 +100,7 @@ def _tree(event: RawEvent | Opened, max_bytes: int) -> Tree | Refusal:
         line = event if isinstance(event, bytes) else _encoded(event)
         if len(line) > max_bytes:
             return Refusal("too_large")
-        tree = _decode_json(line.removeprefix(BOM))
+        tree = _decode_json(line.removeprefix(BOM_UTF8))
     except (ValueError, TypeError, OverflowError, RecursionError):
         # msgspec's errors, and those of Python for text, numbers and nesting that JSON cannot hold
         return Refusal("json")

@@ -6,11 +6,11 @@ see a broken connection in place of the answer, and would send all again.
 
 import asyncio
 import zlib
+from codecs import BOM_UTF8
 from typing import Final, NamedTuple, Self
 
 from starlette.requests import Request
 
-from producers.events import BOM
 from producers.gateway.answers import Declined, Later
 
 MOST_BYTES: Final = 64 * 1024 * 1024
@@ -74,10 +74,10 @@ class Reading:
         if encoding in _GZIP:
             content = inflated(raw, limit)
             self._hold(len(content))
-            return Body(raw, content.removeprefix(BOM))
+            return Body(raw, content.removeprefix(BOM_UTF8))
         if encoding not in {"identity", ""}:
             raise Declined(415, "encoding", "only gzip is understood", {"accept-encoding": "gzip"})
-        return Body(raw, raw.removeprefix(BOM))
+        return Body(raw, raw.removeprefix(BOM_UTF8))
 
     async def _received(self, limit: int) -> bytes:
         pieces: list[bytes] = []

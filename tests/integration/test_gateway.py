@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import hmac
 import json
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -16,7 +17,7 @@ from pydantic import SecretStr
 from redis import Redis
 from structlog.testing import capture_logs
 
-from producers.events import BOM, Opened
+from producers.events import Opened
 from producers.gateway import envelopes
 from producers.gateway.app import TURN_EVENTS, Gateway
 from producers.gateway.envelopes import MOST_EVENTS, MOST_SHARED_BYTES
@@ -568,7 +569,7 @@ def test_a_large_event_is_refused_beside_a_context_too(client: Client) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/track", "/v1/batch", "/webhooks/segment"])
 def test_a_byte_order_mark_may_come_first_whatever_the_address(client: Client, store: Store, path: str) -> None:
-    body = BOM + json.dumps(batch(event()) if path == "/v1/batch" else event()).encode()
+    body = BOM_UTF8 + json.dumps(batch(event()) if path == "/v1/batch" else event()).encode()
 
     assert client.post(path, content=body, headers=signature(body)).json() == {"success": True}
     assert waiting(store, "criteo") == 1

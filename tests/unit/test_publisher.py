@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+from codecs import BOM_UTF8
 from collections import ChainMap, UserDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,6 @@ from redis import Redis
 
 import producers
 from producers import ConfigurationError, Published, Publisher, StoreFull, StoreUnavailable, publisher
-from producers.events import BOM
 from tests.conftest import wait_until
 from worker.contract import LaneKey, decode
 from worker.settings import load
@@ -135,7 +135,7 @@ def test_json_may_begin_with_a_byte_order_mark(open_: Open) -> None:
     text = json.dumps(event())
 
     assert open_().publish(f"\ufeff{text}").accepted
-    assert open_().publish(BOM + text.encode()).accepted
+    assert open_().publish(BOM_UTF8 + text.encode()).accepted
 
 
 @pytest.mark.parametrize("one", [event(), json.dumps(event()), json.dumps(event()).encode(), UserDict(event())])
