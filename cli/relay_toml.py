@@ -29,6 +29,8 @@ class Place:
     """Where lines for a destination belong: after its own keys, and before its first sub-table."""
 
     path: Path
+    mark: bytes
+    """The byte order mark that stands before the text, if one does."""
     text: str
     at: int
     """Which of the destinations it is, from 0."""
@@ -39,13 +41,15 @@ class Place:
     def of(cls, path: Path, name: str) -> "Place":
         """Of the destination of that name. Raises `ConfigurationError` and `NoPlace`."""
         at = [each.name for each in settings.load(path).destinations].index(name)
-        text = path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        mark = BOM_UTF8 if content.startswith(BOM_UTF8) else b""
+        text = content.removeprefix(mark).decode()
         lines = TomlLines(text)
         header = lines.line(("destinations", at))
         if header not in lines.headers:
             raise NoPlace(f"{path}:{header}: {name} has no header [[destinations]] of its own; add the text by hand")
         following = next((each for each in lines.headers if each > header), None)
-        return cls(path, text, at, _end(_lines(text), following) + 1)
+        return cls(path, mark, text, at, _end(_lines(text), following) + 1)
 
     @property
     def described(self) -> str:
@@ -58,16 +62,12 @@ class Place:
         if tomllib.loads(text) != self._expected(added):
             raise NoPlace(f"{self.path}: the lines mean something else before line {self.line}; add them by hand")
         settings.read(text, self.path)
-        _replace(self.path.resolve(), self._mark() + text.encode())
+        _replace(self.path.resolve(), self.mark + text.encode())
 
     def without_known(self, added: Table) -> dict[str, Any]:
         """What the table does not say already."""
         table = self._table(self._document())
         return {key: value for key, value in added.items() if key not in table or table[key] != value}
-
-    def _mark(self) -> bytes:
-        """The byte order mark that stands before the text, if one does."""
-        return BOM_UTF8 if self.path.read_bytes().startswith(BOM_UTF8) else b""
 
     def _document(self) -> dict[str, Any]:
         return tomllib.loads(self.text)
