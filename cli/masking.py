@@ -3,7 +3,6 @@ reference (`env:NAME`, `file:PATH`) brought there is masked.
 """
 
 import json
-import os
 import tomllib
 from collections.abc import Collection, Iterator
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from worker.destinations.base import Request
-from worker.settings import Settings
+from worker.settings import Settings, named_by
 
 MASK: Final = "•••"
 
@@ -22,7 +21,7 @@ def hidden_of(config: Path, relay: Settings) -> dict[str, frozenset[str]]:
     """By destination, what references brought into the keys of its configuration that no `repr` shows."""
     tables = tomllib.loads(config.read_text(encoding="utf-8-sig"))["destinations"]
     return {
-        each.name: frozenset(_resolved(reference, relay.folder) for reference in _hidden(table, each)) - {""}
+        each.name: frozenset(_as_sent(named_by(reference, relay.folder)) for reference in _hidden(table, each)) - {""}
         for table, each in zip(tables, relay.destinations, strict=True)
     }
 
@@ -58,10 +57,8 @@ def _references(value: Any) -> Iterator[str]:
                 yield from _references(each)
 
 
-def _resolved(reference: str, folder: Path) -> str:
-    """As `worker.settings` does, which has found that it leads somewhere; a URL loses the slash at its end."""
-    scheme, _, name = reference.partition(":")
-    found = os.environ[name] if scheme == "env" else (folder / name).read_text(encoding="utf-8-sig")
+def _as_sent(found: str) -> str:
+    """A URL loses the slash at its end."""
     return found.rstrip("\r\n/")
 
 

@@ -174,13 +174,17 @@ def _resolve(value: Any, place: Place, folder: Path, mistakes: Mistakes) -> Any:
 
 
 def _referred(reference: str, place: Place, folder: Path, mistakes: Mistakes) -> str:
-    scheme, _, name = reference.partition(":")
     try:
-        found = _variable(name) if scheme == "env" else _content(folder / name)
+        return named_by(reference, folder)
     except LookupError as error:
         mistakes.add_unresolved(place, str(error.args[0]))
         return reference
-    return found
+
+
+def named_by(reference: str, folder: Path) -> str:
+    """What an `env:NAME` or `file:PATH` (relative to the folder) names. Raises `LookupError` with the reason."""
+    scheme, _, name = reference.partition(":")
+    return _variable(name) if scheme == "env" else _content(folder / name)
 
 
 def _variable(name: str) -> str:
