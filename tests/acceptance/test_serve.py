@@ -376,13 +376,20 @@ def test_when_the_one_that_keeps_them_is_killed_the_others_end_and_free_the_port
         wait_until(lambda: not is_open(gateway.address))
 
 
-def test_on_sighup_each_of_several_processes_is_replaced_and_obeys_the_new_configuration(
-    folder: Path, store: Store
-) -> None:
-    configuration = folder / "replaced.toml"
+@contextmanager
+def two_serving_a_copy(folder: Path) -> Iterator[tuple[Serving, Path]]:
+    """Two processes, and a configuration that is theirs alone, so that it may be changed."""
+    configuration = folder / "copy.toml"
     configuration.write_text((folder / "relay.toml").read_text())
     with serving(folder, "--port", "0", "--workers", "2", "--config", str(configuration)) as gateway:
         wait_until(lambda: len(gateway.pids()) == 2)
+        yield gateway, configuration
+
+
+def test_on_sighup_each_of_several_processes_is_replaced_and_obeys_the_new_configuration(
+    folder: Path, store: Store
+) -> None:
+    with two_serving_a_copy(folder) as (gateway, configuration):
         assert gateway.post("/v1/track", event(1)).status_code == 200
         configuration.write_text(configuration.read_text().replace(KEY, "another-key"))
         gateway.process.send_signal(signal.SIGHUP)
@@ -398,10 +405,7 @@ def test_on_sighup_each_of_several_processes_is_replaced_and_obeys_the_new_confi
 def test_on_sighup_a_mistake_in_the_new_configuration_is_told_in_a_line_and_those_that_serve_stay(
     folder: Path, store: Store
 ) -> None:
-    configuration = folder / "mistaken.toml"
-    configuration.write_text((folder / "relay.toml").read_text())
-    with serving(folder, "--port", "0", "--workers", "2", "--config", str(configuration)) as gateway:
-        wait_until(lambda: len(gateway.pids()) == 2)
+    with two_serving_a_copy(folder) as (gateway, configuration):
         configuration.write_text(configuration.read_text().replace('kind = "criteo"', 'kind = "critoe"'))
         gateway.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "aborting the restart" in gateway.said())
